@@ -1,0 +1,1 @@
+"""Training, export and measurement of the embedded person re-identification network."""

@@ -1,0 +1,182 @@
+"""Training: a student learns from a bank for a number of minutes, keeping checkpoints it can go on from."""
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import nn
+from torch.nn import functional
+
+from training.bank import Bank
+from training.batches import Batch, Batches
+from training.losses import Weights, losses
+from training.network import PLANS, StripeNet
+from training.views import HEIGHT, WIDTH
+
+_WARM_UP = 0.03  # share of the run
+_AVERAGE_KEEP = 0.998  # of the averaged weights, per step
+_LOG_EVERY, _SAVE_EVERY = 50, 500  # steps
+
+
+class Settings(NamedTuple):
+    """One run. `steps` bounds it by steps instead of minutes, which repeats it; `small_share` of it is at 128x64."""
+
+    plan: str = "deep"
+    minutes: float = 60.0
+    steps: int = 0
+    height: int = 192
+    width: int = 96
+    small_share: float = 0.55
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.02
+    persons: int = 16
+    views_each: int = 4
+    weights: Weights = Weights()
+    seed: int = 0
+    threads: int = 2
+    compiled: bool = False
+
+
+class Run:
+    """Everything of a run that a checkpoint keeps."""
+
+    def __init__(self, settings: Settings, person_count: int) -> None:
+        torch.manual_seed(settings.seed)
+        self.settings = settings
+        plan = PLANS[settings.plan]
+        self.student = StripeNet(plan).to(memory_format=torch.channels_last)
+        self.average = StripeNet(plan).eval()
+        self.average.load_state_dict(self.student.state_dict())
+        self.classifier = nn.Linear(plan.dim, person_count, bias=False)
+        nn.init.normal_(self.classifier.weight, std=0.01)
+        weights = [*self.student.parameters(), *self.classifier.parameters()]
+        groups = [
+            {"params": [w for w in weights if w.dim() > 1], "weight_decay": settings.weight_decay},
+            {"params": [w for w in weights if w.dim() == 1], "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
+        self.step, self.seconds = 0, 0.0
+
+    @property
+    def progress(self) -> float:
+        """Share of the run that is done."""
+        s = self.settings
+        return self.step / s.steps if s.steps else self.seconds / (60 * s.minutes)
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint, all of it or nothing."""
+        parts = {name: getattr(self, name).state_dict() for name in ("student", "average", "classifier", "optimizer")}
+        state = {"plan": self.settings.plan, "step": self.step, "seconds": self.seconds, **parts}
+        torch.save(state, path.with_suffix(".new"))
+        path.with_suffix(".new").rename(path)  # a run killed here still has its last checkpoint
+
+    def begin_with(self, network: StripeNet) -> None:
+        """Take over the weights of a trained network of the same plan."""
+        for mine in (self.student, self.average):
+            mine.load_state_dict(network.state_dict())
+
+    def restore(self, path: Path) -> None:
+        """Go on from a checkpoint."""
+        state = torch.load(path, weights_only=True)
+        self.step, self.seconds = state["step"], state["seconds"]
+        for name in ("student", "average", "classifier", "optimizer"):
+            getattr(self, name).load_state_dict(state[name])
+
+
+def load_network(checkpoint: Path) -> StripeNet:
+    """Read the averaged weights of a checkpoint, ready to measure or to fold."""
+    state = torch.load(checkpoint, weights_only=True)
+    network = StripeNet(PLANS[state["plan"]])
+    network.load_state_dict(state["average"])
+    return network.eval()
+
+
+def fit(bank: Bank, folder: Path, settings: Settings, *, start: Path | None = None) -> None:
+    """Train, or go on with the run in `folder`: `checkpoint.pt`, `settings.json` and `log.jsonl`.
+
+    A new run begins with random weights, or with the averaged ones of another run's checkpoint, `start`.
+    """
+    torch.set_num_threads(settings.threads)
+    folder.mkdir(parents=True, exist_ok=True)
+    batches = Batches(bank, persons=settings.persons, views_each=settings.views_each, seed=settings.seed)
+    run = Run(settings, batches.person_count)
+    checkpoint = folder / "checkpoint.pt"
+    if checkpoint.exists():
+        run.restore(checkpoint)
+    elif start:
+        run.begin_with(load_network(start))
+    (folder / "settings.json").write_text(json.dumps({**settings._asdict(), "weights": settings.weights._asdict()}))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:.1f}%"),
+        TimeRemainingColumn(),
+    )
+    with (folder / "log.jsonl").open("a") as log, Progress(*columns) as progress:
+        bar = progress.add_task("training", total=1.0, completed=run.progress)
+        for row in _train(run, batches):
+            progress.update(bar, completed=run.progress, description=f"step {run.step}")
+            if run.step % _LOG_EVERY == 0:
+                log.write(json.dumps(row) + "\n")
+                log.flush()
+            if run.step % _SAVE_EVERY == 0:
+                run.save(checkpoint)
+        run.save(checkpoint)
+
+
+def _train(run: Run, batches: Batches) -> Iterator[dict[str, float]]:
+    """Take steps until the run is done; yields each step's losses, smoothed."""
+    maps = torch.compile(run.student.maps, dynamic=False) if run.settings.compiled else run.student.maps
+    weights, smooth, first = torch.tensor(run.settings.weights), torch.zeros(4), run.step
+    run.student.train()
+    while run.progress < 1:
+        start = time.monotonic()
+        _set_learning_rate(run)
+        batch = batches.at(run.step)
+        pixels = _pixels(batch, run)
+        with torch.autocast("cpu", torch.bfloat16):
+            out = maps(pixels)
+        features = run.student.pooled(out.float())
+        teacher, persons = torch.from_numpy(batch.features), torch.from_numpy(batch.persons)
+        parts = losses(features, teacher, persons, run.classifier)
+        run.optimizer.zero_grad()
+        (parts * weights).sum().backward()
+        run.optimizer.step()
+        run.step += 1
+        _follow(run.average, run.student, keep=min(_AVERAGE_KEEP, run.step / (run.step + 20)))
+        run.seconds += time.monotonic() - start
+        smooth = 0.98 * smooth + 0.02 * parts.detach()
+        shown = (smooth / (1 - 0.98 ** (run.step - first))).tolist()
+        yield {"step": run.step, "seconds": run.seconds, "progress": run.progress} | dict(
+            zip(Weights._fields, shown, strict=True)
+        )
+
+
+def _set_learning_rate(run: Run) -> None:
+    """Follow a short rise, then a cosine to a thousandth."""
+    warm, fall = min(1.0, run.progress / _WARM_UP), 0.5 * (1 + math.cos(math.pi * run.progress))
+    for group in run.optimizer.param_groups:
+        group["lr"] = run.settings.learning_rate * (warm * fall + 1e-3)
+
+
+def _pixels(batch: Batch, run: Run) -> torch.Tensor:
+    """Bring the images to the size of this part of the run, each a little brighter or darker."""
+    rng = np.random.default_rng([run.settings.seed, run.step, 1])
+    light = torch.from_numpy(rng.uniform(0.85, 1.15, (len(batch.images), 1, 1, 1)).astype(np.float32))
+    pixels = torch.from_numpy(batch.images).permute(0, 3, 1, 2).float() * light
+    size = (run.settings.height, run.settings.width)
+    if run.progress >= run.settings.small_share and size != (HEIGHT, WIDTH):
+        pixels = functional.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
+    return pixels.clamp(0, 255).contiguous(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def _follow(average: nn.Module, student: nn.Module, *, keep: float) -> None:
+    for old, new in zip(average.state_dict().values(), student.state_dict().values(), strict=True):
+        old.lerp_(new, 1 - keep) if old.is_floating_point() else old.copy_(new)
