@@ -1,0 +1,5 @@
+"""`python -m reidd` is the command line."""
+
+from reidd.cli import main
+
+main()

@@ -1,0 +1,91 @@
+"""What callers hand in, checked, and made ready to travel in a request."""
+
+import operator
+from collections.abc import Iterator, Sequence
+from enum import Enum
+from typing import Any, TypeVar
+
+import numpy as np
+
+from reidd import protocol
+from reidd.errors import FeatureError, RequestError
+from reidd.images import Image, pixels
+
+_T = TypeVar("_T")
+_E = TypeVar("_E", bound=Enum)
+
+
+def listed(image: Image | Sequence[Image]) -> list[Image]:
+    """One image or several, as a list."""
+    return list(image) if isinstance(image, (list, tuple)) else [image]  # type: ignore[list-item]
+
+
+def chunks(items: list[_T], size: int = protocol.MAX_PARTS) -> Iterator[list[_T]]:
+    """As many at a time as one request takes."""
+    return (items[at : at + size] for at in range(0, len(items), size))
+
+
+def image_parts(images: Sequence[Image]) -> tuple[list[protocol.Part], list[Any]]:
+    """How images travel: files as they are, arrays as raw pixels once they are known to be an image."""
+    parts: list[protocol.Part] = []
+    frames: list[Any] = []
+    for image in images:
+        if isinstance(image, (bytes, bytearray, memoryview)):
+            parts.append(protocol.Encoded())
+            frames.append(image)
+        else:
+            checked = np.ascontiguousarray(pixels(image))
+            parts.append(protocol.Pixels(shape=list(checked.shape)))
+            frames.append(checked.data.cast("B"))
+    return parts, frames
+
+
+def feature_parts(features: np.ndarray) -> Iterator[tuple[protocol.Feature, bytes]]:
+    """How features travel: raw float32, as many rows in one request as a daemon takes."""
+    try:
+        rows = np.atleast_2d(np.asarray(features))
+    except ValueError as error:
+        raise FeatureError(f"features are no array: {error}") from None
+    if rows.ndim != 2 or not rows.size or rows.dtype.kind != "f":
+        raise FeatureError(
+            f"features are {rows.dtype} of shape {rows.shape}; expected float of shape (n, dim) or (dim,)"
+        )
+    for at in range(0, len(rows), protocol.MAX_ROWS):
+        chunk = np.ascontiguousarray(rows[at : at + protocol.MAX_ROWS], "<f4")
+        yield protocol.Feature(shape=(chunk.shape[0], chunk.shape[1])), chunk.tobytes()
+
+
+def question(top_k: int, normalize_distance: bool, max_distance: float | None, margin: float) -> dict[str, Any]:
+    """What is asked about a probe, as the fields of a request."""
+    return {
+        "top_k": counted(top_k, "top_k"),
+        "normalize_distance": bool(normalize_distance),
+        "max_distance": None if max_distance is None else _distance(max_distance, "max_distance"),
+        "margin": _distance(margin, "margin"),
+    }
+
+
+def _distance(value: Any, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.floating)) or not 0 <= value <= 2:
+        raise RequestError(f"{name} is {value!r}; expected a number from 0 to 2")
+    return float(value)
+
+
+def counted(count: Any, name: str = "count") -> int:
+    """Return a number of things, 1 or more, as a plain int; a RequestError names what it is not."""
+    try:
+        number = operator.index(count)
+    except TypeError:
+        number = 0
+    if isinstance(count, bool) or not 1 <= number <= protocol.MAX_ID:
+        raise RequestError(f"{name} is {count!r}; expected an integer of 1 or more")
+    return number
+
+
+def member(kind: type[_E], value: Any) -> _E:
+    """Return a member of an enum by itself or by its name; a RequestError names those there are."""
+    try:
+        return kind(value)
+    except ValueError:
+        names = ", ".join(member.value for member in kind)
+        raise RequestError(f"{kind.__name__.lower()} is {value!r}; expected one of {names}") from None

@@ -1,0 +1,76 @@
+"""Where reidd's files are on this machine: sockets and ring, durable state, models."""
+
+import os
+import tempfile
+from pathlib import Path
+
+SOCKET = "reidd.sock"
+ANALYTICS = "analytics.sock"
+RING = "gallery.ring"
+STORE = "gallery.sqlite"
+
+
+def runtime_folder() -> Path:
+    """The folder of the sockets and of the ring, on tmpfs: systemd's, else the user's, else one of our own in /tmp."""
+    if given := os.environ.get("RUNTIME_DIRECTORY"):
+        return Path(given.split(":")[0])
+    if os.geteuid() == 0:
+        return Path("/run/reidd")
+    if given := os.environ.get("XDG_RUNTIME_DIR"):
+        return Path(given) / "reidd"
+    return Path(tempfile.gettempdir()) / f"reidd-{os.geteuid()}"
+
+
+def state_folder() -> Path:
+    """The folder of the durable gallery: systemd's, else /var/lib for root, else the user's state folder."""
+    if given := os.environ.get("STATE_DIRECTORY"):
+        return Path(given.split(":")[0])
+    if os.geteuid() == 0:
+        return Path("/var/lib/reidd")
+    return _user_folder("XDG_STATE_HOME", ".local/state")
+
+
+def default_endpoint() -> str:
+    """What `REIDD_ENDPOINT` names, else the socket of this user's daemon or, where there is none, of the machine's."""
+    if named := os.environ.get("REIDD_ENDPOINT"):
+        return named
+    own, machine = runtime_folder() / SOCKET, Path("/run/reidd") / SOCKET
+    return f"ipc://{machine if machine.exists() and not own.exists() else own}"
+
+
+def model_folders(configured: Path | None = None) -> list[Path]:
+    """Where model folders are looked for, first match first: `REIDD_MODELS`, configured, user's, embedded."""
+    named = [Path(p) for p in os.environ.get("REIDD_MODELS", "").split(os.pathsep) if p]
+    chosen = [configured] if configured else []
+    package = Path(__file__).parent
+    # A wheel carries the models inside the package; a checkout has them beside it.
+    embedded = package / "models" if (package / "models").is_dir() else package.parent / "models"
+    return [*named, *chosen, user_models(), embedded]
+
+
+def user_models() -> Path:
+    """The user's own model folders."""
+    return _user_folder("XDG_DATA_HOME", ".local/share") / "models"
+
+
+def configuration_files() -> list[Path]:
+    """Where the configuration file is looked for when none is named; the first that exists counts."""
+    given = os.environ.get("CONFIGURATION_DIRECTORY")
+    system = Path(given.split(":")[0]) if given else Path("/etc/reidd")
+    return [system / "reidd.toml", _user_folder("XDG_CONFIG_HOME", ".config") / "reidd.toml"]
+
+
+def keys_folder() -> Path:
+    """The server's key and the allow-list of tcp: beside the machine's configuration file, or the user's."""
+    system, user = (file.parent / "keys" for file in configuration_files())
+    return system if os.geteuid() == 0 or "CONFIGURATION_DIRECTORY" in os.environ else user
+
+
+def sample_folder() -> Path:
+    """The embedded crops of six people and a stranger."""
+    return Path(__file__).parent / "sample"
+
+
+def _user_folder(variable: str, below_home: str) -> Path:
+    base = os.environ.get(variable)
+    return (Path(base) if base else Path.home() / below_home) / "reidd"
