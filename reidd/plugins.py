@@ -1,0 +1,166 @@
+"""Finding backends: pluggy hooks, asked once; a broken plugin is reported and breaks nothing else."""
+
+import logging
+import sys
+from collections.abc import Iterable, Sequence
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, NamedTuple
+
+import pluggy
+
+from reidd.backend import Backend
+from reidd.engines import Accelerator, Engine
+from reidd.errors import BackendUnavailableError
+from reidd.model import ModelConfig
+
+GROUP = "reidd"
+hookspec = pluggy.HookspecMarker(GROUP)
+hookimpl = pluggy.HookimplMarker(GROUP)
+
+log = logging.getLogger(__name__)
+
+
+@hookspec
+def reidd_backends() -> Iterable[type[Backend]]:  # type: ignore[empty-body]
+    """The backend classes that this plugin brings."""
+
+
+@hookspec(firstresult=True)
+def reidd_choose_backend(model: ModelConfig, candidates: Sequence[type[Backend]]) -> type[Backend] | None:
+    """Choose among several backends of the pair that was asked for; None leaves it to the next plugin."""
+
+
+class Problem(NamedTuple):
+    """A plugin that could not be used, and why."""
+
+    plugin: str
+    reason: str
+
+
+class Pair(NamedTuple):
+    """An engine and an accelerator, the backend that runs it, and what is in its way here, if anything."""
+
+    engine: Engine
+    accelerator: Accelerator
+    backend: type[Backend]
+    obstacle: str | None
+
+
+class Registry:
+    """All backends of the installed plugins."""
+
+    def __init__(self, plugins: Iterable[EntryPoint] | None = None):
+        self.problems: list[Problem] = []
+        self._manager = pluggy.PluginManager(GROUP)
+        self._manager.add_hookspecs(sys.modules[__name__])
+        for plugin in entry_points(group=GROUP) if plugins is None else plugins:
+            self._register(plugin)
+        self.backends = self._collect()
+
+    def pairs(self, model: ModelConfig | None = None) -> list[Pair]:
+        """Every engine/accelerator pair that some plugin brings; with a model, whether it can run that one."""
+        return [
+            Pair(backend.engine, accelerator, backend, self._obstacle(backend, accelerator, model))
+            for backend in self.backends
+            for accelerator in backend.accelerators
+        ]
+
+    def choose(self, model: ModelConfig, engine: Engine, accelerator: Accelerator) -> Pair:
+        """The backend for a pair; `DEFAULT` becomes the engine's first accelerator that is ready.
+
+        Raises:
+            BackendUnavailableError: nothing runs that pair here; says why, and which pairs are ready.
+        """
+        pairs = self.pairs(model)
+        mine = [p for p in pairs if p.engine is engine and accelerator in (p.accelerator, Accelerator.DEFAULT)]
+        ready = [p for p in mine if p.obstacle is None]
+        if not ready:
+            reason = mine[0].obstacle if mine else f"no installed plugin brings {engine}/{accelerator}"
+            able = ", ".join(f"{p.engine}/{p.accelerator}" for p in pairs if p.obstacle is None) or "none"
+            raise BackendUnavailableError(f"no backend runs {engine}/{accelerator} here: {reason}; ready: {able}")
+        return self._chosen(model, [p for p in ready if p.accelerator is ready[0].accelerator])
+
+    def _chosen(self, model: ModelConfig, ready: Sequence[Pair]) -> Pair:
+        """Of several backends of one pair, the one that a plugin chooses, else the first."""
+        try:
+            chosen = self._manager.hook.reidd_choose_backend(model=model, candidates=[p.backend for p in ready])
+        except Exception:  # the net around one plugin
+            log.exception("a plugin failed to choose among backends; the first one is taken")
+            chosen = None
+        return next((p for p in ready if p.backend is chosen), ready[0])
+
+    def _register(self, plugin: EntryPoint) -> None:
+        try:
+            module = plugin.load()
+            self._manager.register(module, name=plugin.name)
+            self._manager.check_pending()
+            if not self._manager.get_hookcallers(module):
+                raise TypeError(
+                    "brings no hook; expected a function reidd_backends marked with @reidd.plugins.hookimpl"
+                )
+        except (Exception, SystemExit) as error:  # the net around one plugin
+            if self._manager.has_plugin(plugin.name):
+                self._manager.unregister(name=plugin.name)
+            self._report(plugin.name, error)
+
+    def _collect(self) -> list[type[Backend]]:
+        found: list[type[Backend]] = []
+        for hook in self._manager.hook.reidd_backends.get_hookimpls():
+            try:
+                backends: Any = hook.function()
+                if backends is None:
+                    raise TypeError("reidd_backends returned None; expected a list of Backend classes")
+                checked = [_checked(b) for b in backends]
+            except (Exception, SystemExit) as error:  # the net around one plugin
+                self._report(hook.plugin_name, error)
+                continue
+            for backend in checked:
+                self._report_rivals(hook.plugin_name, backend, found)
+            found += checked
+        return sorted(found, key=_order)
+
+    def _report(self, plugin: str, error: BaseException) -> None:
+        log.warning("plugin %r cannot be used: %s", plugin, error, exc_info=log.isEnabledFor(logging.DEBUG))
+        self.problems.append(Problem(plugin, f"{type(error).__name__}: {error}"))
+
+    def _report_rivals(self, plugin: str, backend: type[Backend], others: Sequence[type[Backend]]) -> None:
+        """Two backends of one pair are no error, for a plugin may choose between them, but they may be a mistake."""
+        for other in others:
+            for accelerator in set(backend.accelerators) & set(other.accelerators):
+                if backend.engine is other.engine:
+                    first, second = sorted((backend, other), key=_order)
+                    pair = f"{backend.engine}/{accelerator}"
+                    reason = (
+                        f"{pair} is brought twice: {_name(first)} runs it, {_name(second)} only if a plugin chooses it"
+                    )
+                    log.warning("plugin %r: %s", plugin, reason)
+                    self.problems.append(Problem(plugin, reason))
+
+    def _obstacle(self, backend: type[Backend], accelerator: Accelerator, model: ModelConfig | None) -> str | None:
+        if model is not None and model.file(backend.formats) is None:
+            return f"model {model.id} has no file in the format {' or '.join(sorted(backend.formats))}"
+        try:
+            return backend.obstacle(accelerator)
+        except Exception as error:
+            return f"its plugin failed: {type(error).__name__}: {error}"
+
+
+def _checked(backend: type[Backend]) -> type[Backend]:
+    if not (isinstance(backend, type) and issubclass(backend, Backend)):
+        raise TypeError(f"{backend!r} is not a subclass of reidd.backend.Backend")
+    engine, accelerators = getattr(backend, "engine", None), getattr(backend, "accelerators", None)
+    listed = isinstance(accelerators, tuple) and accelerators and all(isinstance(a, Accelerator) for a in accelerators)
+    if not (isinstance(engine, Engine) and listed and getattr(backend, "formats", None)):
+        raise TypeError(f"{backend.__name__} must name its engine, a tuple of accelerators, and formats")
+    if missing := getattr(backend, "__abstractmethods__", None):
+        raise TypeError(f"{backend.__name__} does not define {', '.join(sorted(missing))}")
+    return backend
+
+
+def _order(backend: type[Backend]) -> tuple[str, int, str]:
+    """By engine, plainer accelerators first, then by name: not by the order in which packages were installed."""
+    return backend.engine.value, list(Accelerator).index(backend.accelerators[0]), _name(backend)
+
+
+def _name(backend: type[Backend]) -> str:
+    return f"{backend.__module__}.{backend.__name__}"

@@ -1,0 +1,132 @@
+"""A pair run over images in a throw-away process, where a hostile file or a broken driver can do no harm."""
+
+import io
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from reidd import golden
+from reidd.engines import Accelerator, Engine
+from reidd.errors import BackendError, ReiddError
+from reidd.features import Extractor
+from reidd.model import ModelConfig, ModelFile
+from reidd.plugins import Registry
+
+LIMIT_S = 120.0
+MEMORY_BYTES = 4 << 30
+"""Of data the throw-away process may have: more than any model for an edge device needs."""
+TIMED_CALLS = 20
+
+
+class Trial(NamedTuple):
+    """What one pair made of the images: `(n, dim)` outputs as the network gave them, and the median of one in ms."""
+
+    outputs: np.ndarray
+    ms: float
+
+
+def run(model: ModelConfig, file: ModelFile, engine: Engine, accelerator: Accelerator, batch: np.ndarray) -> Trial:
+    """Run a pair with one of the model's files over a preprocessed batch, `(n, h, w, 3)` float32.
+
+    Raises:
+        BackendError: it failed, crashed or hung; says how.
+    """
+    given = io.BytesIO()
+    np.savez(
+        given,
+        folder=str(model.base_dir.absolute()),
+        pair=[engine.value, accelerator.value],
+        batch=batch,
+        document=_only(model, file),
+    )
+    try:
+        process = subprocess.run(  # noqa: S603  (our own interpreter and module)
+            [sys.executable, "-m", __name__], input=given.getvalue(), capture_output=True, timeout=LIMIT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise BackendError(f"{engine}/{accelerator} gave no answer within {LIMIT_S:g} s") from None
+    if process.returncode < 0:
+        name = signal.Signals(-process.returncode).name
+        raise BackendError(f"{engine}/{accelerator} crashed ({name}) on {model.id}")
+    if process.returncode:
+        said = process.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
+        raise BackendError(said[-1])
+    with np.load(io.BytesIO(process.stdout), allow_pickle=False) as arrays:
+        return Trial(arrays["outputs"], float(arrays["ms"]))
+
+
+def examine(model: ModelConfig, file: ModelFile, engine: Engine, accelerator: Accelerator) -> float:
+    """Load one of a model's files on a pair apart, and compare it with the golden vectors; return an image's median ms.
+
+    Raises:
+        BackendError: it failed, crashed, hung, or makes other features than it should.
+    """
+    known = golden.read(model)
+    crops = golden.noise(model) if known is None else known.crops
+    trial = run(model, file, engine, accelerator, golden.batch(crops, model))
+    if known is not None and trial.outputs.shape != known.embeddings.shape:
+        raise BackendError(f"gives {trial.outputs.shape[1]} values, {model.id} has {known.embeddings.shape[1]}")
+    if known is not None and (worst := golden.cosines(trial.outputs, known.embeddings).min()) < golden.WORST_COSINE:
+        raise BackendError(f"worst cosine {worst:.3f} with the golden vectors, expected {golden.WORST_COSINE} or more")
+    return trial.ms
+
+
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """The versions of those of these packages that are installed."""
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def main() -> None:
+    """Do what standard input says, and write the outputs to standard output: what `run` starts."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
+    with np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False) as arrays:
+        document, folder, batch = str(arrays["document"]), str(arrays["folder"]), arrays["batch"]
+        engine, accelerator = arrays["pair"]
+    try:
+        model = ModelConfig(msgspec.json.decode(document), base_dir=folder)
+        pair = Registry().choose(model, Engine(engine), Accelerator(accelerator))
+        with Extractor(model, pair.backend.load(model, pair.accelerator, threads=1), pair.accelerator) as extractor:
+            outputs, ms = extractor.outputs(batch), _median_ms(extractor, batch[:1])
+    except ReiddError as error:
+        sys.exit(str(error))
+    except Exception as error:  # the net around one plugin
+        sys.exit(f"{engine}/{accelerator} cannot run it: {type(error).__name__}: {error}")
+    made = io.BytesIO()
+    np.savez(made, outputs=outputs, ms=ms)
+    sys.stdout.buffer.write(made.getvalue())
+
+
+def _only(model: ModelConfig, file: ModelFile) -> str:
+    """The model's document with this one of its files."""
+    document = msgspec.json.decode(model.origin.read_bytes())
+    document["model_parameters"]["model_file"] = file.file
+    document["reidd"] = {**document.get("reidd", {}), "files": [msgspec.to_builtins(file)]}
+    return msgspec.json.encode(document).decode()
+
+
+def _median_ms(extractor: Extractor, crop: np.ndarray) -> float:
+    seconds = []
+    for _ in range(TIMED_CALLS):
+        start = time.perf_counter()
+        extractor.outputs(crop)
+        seconds.append(time.perf_counter() - start)
+    return float(1000 * np.median(seconds))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Whether the engine/accelerator pairs of this machine make the same features of a model's images."""
+
+import platform
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+
+import numpy as np
+
+from reidd import certificates, golden, trials
+from reidd.certificates import Certificate, Failure, PairFigures
+from reidd.errors import BackendError, BackendUnavailableError
+from reidd.features import preprocess
+from reidd.model import ModelConfig, ModelFile
+from reidd.plugins import Pair, Registry
+from reidd.trials import Trial
+
+PACKAGES = (
+    "reidd",
+    "numpy",
+    "opencv-python-headless",
+    "opencv-python",
+    "ai-edge-litert",
+    "tflite-runtime",
+    "onnxruntime",
+)
+RANK_AGREEMENT = 0.9
+"""Where all images look alike to the network, cosines are high and only the order of the nearest tells."""
+
+
+def verify(
+    model: ModelConfig,
+    images: Sequence[np.ndarray],
+    *,
+    registry: Registry,
+    progress: Callable[[Pair, ModelFile], None] = lambda *_: None,
+) -> Certificate:
+    """Run every ready pair over images, `(h, w, 3)` uint8 BGR each, and compare it with the pair of `model_file`.
+
+    Raises:
+        BackendUnavailableError: no pair that is ready here runs the model.
+    """
+    batch = np.stack([preprocess(image, model) for image in images])
+    done: list[tuple[Pair, ModelFile, Trial]] = []
+    failures = []
+    for pair, file in candidates(model, registry):
+        progress(pair, file)
+        try:
+            done.append((pair, file, trials.run(model, file, pair.engine, pair.accelerator, batch)))
+        except BackendError as error:
+            failures.append(Failure(pair.engine, pair.accelerator, file.file, str(error)))
+    if not done:
+        reasons = "; ".join(failure.reason for failure in failures) or "no pair is ready here"
+        raise BackendUnavailableError(f"nothing here runs {model.id}: {reasons}")
+    # The file that the model's author calls the model is right by definition.
+    done.sort(key=lambda d: d[1].file != model.parameters.model_file)
+    first, _, reference = done[0]
+    return Certificate(
+        model=model.id,
+        time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        machine=f"{platform.machine()}, {platform.platform()}",
+        versions=trials.versions(PACKAGES),
+        images=len(images),
+        bar=golden.WORST_COSINE,
+        reference=f"{first.engine}/{first.accelerator}",
+        pairs=[figures(model, pair, file, trial, reference.outputs) for pair, file, trial in done],
+        failures=failures,
+    )
+
+
+def candidates(model: ModelConfig, registry: Registry) -> list[tuple[Pair, ModelFile]]:
+    """Every pair that is ready here, with each of the model's files that it reads."""
+    ready = [p for p in registry.pairs(model) if p.obstacle is None]
+    return [(pair, file) for pair in ready for file in model.files if file.format in pair.backend.formats]
+
+
+def figures(model: ModelConfig, pair: Pair, file: ModelFile, trial: Trial, reference: np.ndarray) -> PairFigures:
+    """Compare one pair's outputs `(n, dim)` with the reference's."""
+    if trial.outputs.shape != reference.shape:
+        cosines = np.zeros(len(reference))
+    else:
+        cosines = golden.cosines(trial.outputs, reference)
+    ranks = float((_nearest(trial.outputs) == _nearest(reference)).mean())
+    return PairFigures(
+        engine=pair.engine,
+        accelerator=pair.accelerator,
+        file=file.file,
+        sha256=certificates.checksum(model, file),
+        mean_cosine=round(float(cosines.mean()), 6),
+        worst_cosine=round(float(cosines.min()), 6),
+        rank_agreement=round(ranks, 4),
+        ms=round(trial.ms, 2),
+        agrees=bool(cosines.min() >= golden.WORST_COSINE) and ranks >= RANK_AGREEMENT,
+    )
+
+
+def _nearest(outputs: np.ndarray) -> np.ndarray:
+    """For each row, which other row is nearest by cosine: `(n,)`."""
+    rows = outputs / np.linalg.norm(outputs, axis=1, keepdims=True)
+    dots = rows @ rows.T
+    np.fill_diagonal(dots, -np.inf)
+    return np.asarray(dots.argmax(axis=1))
