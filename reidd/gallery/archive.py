@@ -1,0 +1,97 @@
+"""One file that holds a gallery: to carry it to another board, or to keep it. Features and labels, no images."""
+
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from reidd.errors import GalleryError
+from reidd.gallery.instance import Rows
+from reidd.gallery.salvage import sync
+
+_FORMAT = "reidd-gallery-1"
+
+
+class Archive(NamedTuple):
+    """What such a file holds; `space` is the fingerprint of the feature space."""
+
+    rows: Rows
+    labels: Mapping[int, str]
+    space: bytes
+
+
+def save(path: Path, rows: Rows, *, labels: Mapping[int, str], space: bytes) -> None:
+    """Write rows and labels to `path`, in place of what was there, so that a crash leaves the old or the new file.
+
+    Raises GalleryError when it cannot be written.
+    """
+    content: dict[str, Any] = {
+        "features": np.ascontiguousarray(rows.features, np.float32),
+        "ids": np.ascontiguousarray(rows.ids, np.int64),
+        "instances": np.ascontiguousarray(rows.numbers, np.uint64),
+        "times_ns": np.ascontiguousarray(rows.times_ns, np.int64),
+        "labels": _bytes(json.dumps({str(id): label for id, label in labels.items()}).encode()),
+        "space": _bytes(space),
+        "format": _bytes(_FORMAT.encode()),
+    }
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with unfinished.open("wb") as file:
+            os.fchmod(file.fileno(), 0o600)  # features are biometric data: nobody else's to read
+            np.savez(file, sha256=_bytes(_digest(content)), **content)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+        sync(path.parent)
+    except OSError as error:
+        with suppress(OSError):
+            unfinished.unlink()
+        raise GalleryError(f"cannot write the gallery file {str(path)!r}: {error}") from error
+
+
+def load(path: Path) -> Archive:
+    """Read what `save` wrote. Raises GalleryError for a file that is damaged, or not one of ours."""
+    try:
+        # Opened here, for numpy forgets to close a file that it cannot read.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            content = {name: arrays[name] for name in arrays.files}
+        claimed = content.pop("sha256").tobytes()
+        if content["format"].tobytes() != _FORMAT.encode():
+            raise GalleryError(f"{str(path)!r} is a gallery file of a format this reidd does not read")
+    except OSError as error:
+        raise GalleryError(f"cannot read the gallery file {str(path)!r}: {error}") from error
+    # What numpy, zipfile and zlib raise for bytes that are not theirs; the names are theirs to change.
+    except (
+        ValueError,
+        KeyError,
+        EOFError,
+        TypeError,
+        AttributeError,
+        NotImplementedError,
+        zipfile.BadZipFile,
+    ) as error:
+        raise GalleryError(f"{str(path)!r} is not a whole gallery file; name one that `reidd save` wrote") from error
+    if claimed != _digest(content):
+        raise GalleryError(f"the gallery file {str(path)!r} is damaged: its checksum does not match its content")
+    rows = Rows(content["instances"], content["ids"], content["times_ns"], content["features"])
+    labels = {int(id): str(label) for id, label in json.loads(content["labels"].tobytes()).items()}
+    return Archive(rows, labels, content["space"].tobytes())
+
+
+def _bytes(value: bytes) -> np.ndarray:
+    return np.frombuffer(value, np.uint8)
+
+
+def _digest(content: Mapping[str, np.ndarray]) -> bytes:
+    digest = hashlib.sha256()
+    for name in sorted(content):
+        array = content[name]
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.digest()

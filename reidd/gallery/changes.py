@@ -1,0 +1,73 @@
+"""What a mutation changes: as told to the caller, and in a form that can be put together and taken back."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from reidd.gallery.aging import Ages
+from reidd.gallery.instance import Instance
+from reidd.gallery.policy import Limit
+
+
+class Change(NamedTuple):
+    """What a mutation did to instances, by number; where an id may not be clear, as `(instance, id)`."""
+
+    added: tuple[int, ...] = ()
+    dropped: tuple[tuple[int, int], ...] = ()
+    """Gone by the limit, or by age."""
+    overwritten: tuple[tuple[int, int], ...] = ()
+    """Gone because the gallery was full."""
+    removed: int = 0
+    moved: tuple[int, ...] = ()
+    """Now of another id."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What is known about an id beside its instances; an id of which nothing is known has none."""
+
+    label: str | None = None
+    pinned: bool = False
+    ttl_s: float | None = None
+
+    def __bool__(self) -> bool:
+        return self != _NOTHING_KNOWN
+
+
+_NOTHING_KNOWN = Identity()
+
+
+@dataclass
+class Delta:
+    """Instances that go and come, and settings before and after. One that goes and comes is rewritten."""
+
+    removed: dict[int, Instance] = field(default_factory=dict)
+    added: dict[int, Instance] = field(default_factory=dict)
+    identities: dict[int, tuple[Identity, Identity]] = field(default_factory=dict)
+    limit: tuple[Limit | None, Limit | None] | None = None
+    ages: tuple[Ages, Ages] | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.removed or self.added or self.identities or self.limit or self.ages)
+
+    def inverse(self) -> "Delta":
+        """Give the change that takes this one back."""
+        return Delta(
+            dict(self.added),
+            dict(self.removed),
+            {id: (after, before) for id, (before, after) in self.identities.items()},
+            (self.limit[1], self.limit[0]) if self.limit else None,
+            (self.ages[1], self.ages[0]) if self.ages else None,
+        )
+
+    def extend(self, later: "Delta") -> None:
+        """Make this the change that does both, one after the other."""
+        for number, instance in later.removed.items():
+            if self.added.pop(number, None) is None:
+                self.removed[number] = instance
+        self.added.update(later.added)
+        for id, (before, after) in later.identities.items():
+            self.identities[id] = (self.identities.get(id, (before, after))[0], after)
+        if later.limit:
+            self.limit = (self.limit or later.limit)[0], later.limit[1]
+        if later.ages:
+            self.ages = (self.ages or later.ages)[0], later.ages[1]

@@ -1,0 +1,166 @@
+"""What a stored gallery consists of, and the checksums by which damage to any of it is noticed."""
+
+import json
+from collections.abc import Mapping
+from struct import Struct
+from typing import Any, NamedTuple
+from zlib import crc32
+
+import numpy as np
+
+from reidd.distances import UNIT_TOLERANCE
+from reidd.gallery.aging import Ages
+from reidd.gallery.changes import Identity
+from reidd.gallery.instance import Instance, Rows
+from reidd.gallery.policy import Limit
+
+_NUMBERS = Struct("<qqq")
+# When the counter itself is lost, numbers go on far above any that can have been given.
+_LEAP = 1_000_000
+
+
+class State(NamedTuple):
+    """What the store knows about itself: `digest` is the xor of all its rows' crcs, so that a missing row shows."""
+
+    next_instance: int = 1
+    limit: Limit | None = None
+    instances: int = 0
+    digest: int = 0
+
+    def encode(self) -> str:
+        """Write it as text."""
+        return _sealed([self.next_instance, self.limit, self.instances, self.digest])
+
+    @classmethod
+    def decode(cls, encoded: object) -> "State | None":
+        """Read what `encode` wrote, or give None for anything else."""
+        values = _unsealed(encoded)
+        if values is None:
+            return None
+        next_instance, limit, instances, digest = values
+        return cls(next_instance, Limit(*limit) if limit else None, instances, digest)
+
+
+def encoded_ages(ages: Ages) -> str:
+    """Write ages as text; apart from the state, for they are long and seldom change."""
+    return _sealed([ages.ttl_s, ages.clock_s, ages.notes])
+
+
+def decoded_ages(encoded: object) -> Ages | None:
+    """Read what `encoded_ages` wrote, or give None for anything else."""
+    values = _unsealed(encoded)
+    if values is None:
+        return None
+    ttl_s, clock_s, notes = values
+    return Ages(ttl_s, clock_s, tuple((number, at_s) for number, at_s in notes))
+
+
+def _sealed(values: list[Any]) -> str:
+    text = json.dumps(values)
+    return f"{crc32(text.encode()):08x} {text}"
+
+
+def _unsealed(encoded: object) -> Any:
+    if not isinstance(encoded, str) or encoded[:9] != f"{crc32(encoded[9:].encode()):08x} ":
+        return None
+    return json.loads(encoded[9:])
+
+
+class Contents(NamedTuple):
+    """All that a store holds and could be read whole, and in `damage` a sentence for each thing that could not."""
+
+    rows: Rows
+    identities: Mapping[int, Identity]
+    limit: Limit | None
+    next_instance: int
+    ages: Ages = Ages()
+    damage: tuple[str, ...] = ()
+
+    @classmethod
+    def none(cls, dim: int) -> "Contents":
+        """Give the contents of a new store."""
+        return cls(Columns(dim, 0).rows(), {}, None, 1)
+
+
+def instance_crc(instance: Instance) -> int:
+    """Checksum a stored instance: numbers, time and feature."""
+    return crc32(instance.feature.data, crc32(_NUMBERS.pack(instance.number, instance.id, instance.time_ns)))
+
+
+def identity_crc(id: int, identity: Identity) -> int:
+    """Checksum what is known about an id; never 0, so that forgetting it shows in the digest."""
+    return crc32(json.dumps([id, identity.label, identity.pinned, identity.ttl_s]).encode()) or 1
+
+
+class Columns:
+    """Takes in stored rows one by one, those that are whole, and counts what they say about the store's digest."""
+
+    def __init__(self, dim: int, expected: int):
+        self._dim, self.count, self.digest = dim, 0, 0
+        self.damage: list[str] = []
+        self._rows = _empty_rows(expected, dim)
+
+    def take(self, number: object, id: object, time_ns: object, crc: object, feature: object) -> None:
+        """Check a row as SQLite gave it, whatever it is, and keep it if it is what was written."""
+        whole = (
+            isinstance(number, int) and isinstance(id, int) and isinstance(time_ns, int) and isinstance(feature, bytes)
+            and 0 < number < 2**63 and id >= 0 and len(feature) == 4 * self._dim
+            and crc == crc32(feature, crc32(_NUMBERS.pack(number, id, time_ns)))
+        )  # fmt: skip
+        if not whole:
+            self.damage.append(f"instance {number!r} does not match its checksum")
+            return
+        if self.count == len(self._rows.numbers):
+            self._rows = Rows(*(np.concatenate([old, new]) for old, new in zip(self._rows, self._more(), strict=True)))
+        n = self.count
+        self._rows.numbers[n], self._rows.ids[n], self._rows.times_ns[n] = number, id, time_ns
+        self._rows.features[n] = np.frombuffer(feature, np.float32)  # type: ignore[call-overload]
+        self.count += 1
+        self.digest ^= crc  # type: ignore[operator]
+
+    def rows(self) -> Rows:
+        """Give the rows that may be searched, oldest first."""
+        rows = Rows(*(column[: self.count] for column in self._rows))
+        # One that is not finite would win every search; comparing refuses NaN too.
+        lengths = np.einsum("ij,ij->i", rows.features, rows.features)
+        good = np.abs(lengths - 1) <= 2 * UNIT_TOLERANCE
+        self.damage += [f"instance {number} is not a unit vector" for number in rows.numbers[~good]]
+        if not good.all():
+            rows = Rows(*(column[good] for column in rows))
+        if (rows.numbers[1:] > rows.numbers[:-1]).all():
+            return rows
+        _, ascending = np.unique(rows.numbers, return_index=True)
+        return Rows(*(column[ascending] for column in rows))
+
+    def _more(self) -> Rows:
+        return _empty_rows(max(1000, self.count), self._dim)
+
+
+def _empty_rows(n: int, dim: int) -> Rows:
+    return Rows(np.zeros(n, np.uint64), np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros((n, dim), np.float32))
+
+
+def audited(
+    columns: Columns, identities: Mapping[int, Identity], state: State | None, ages: Ages | None, damage: list[str]
+) -> Contents:
+    """Put together what could be read, and compare it with what the store says it holds."""
+    rows = columns.rows()
+    damage = damage + columns.damage
+    digest = columns.digest
+    for id, identity in identities.items():
+        digest ^= identity_crc(id, identity)
+    after_newest = int(rows.numbers[-1]) + 1 if len(rows.numbers) else 1
+    if ages is None:
+        damage.append("the times to live were lost; set them again")
+        ages = Ages()
+    if state is None:
+        damage.append("the limit and the instance counter were lost; set the limit again")
+        return Contents(rows, identities, None, after_newest + _LEAP, ages, tuple(damage))
+    if state.instances != len(rows.numbers):
+        damage.append(f"{len(rows.numbers)} of {state.instances} instances could be read")
+    elif state.digest != digest and not damage:
+        damage.append("what is known about some ids, or which instances there are, is not what was written")
+    if state.next_instance < after_newest:
+        damage.append("the instance counter was wrong")
+    next_instance = max(state.next_instance, after_newest)
+    return Contents(rows, identities, state.limit, next_instance, ages, tuple(damage))

@@ -1,0 +1,107 @@
+"""The steps that mutations are made of; each keeps index, limit and labels in order."""
+
+from collections.abc import Iterable, Sequence
+from random import Random
+
+import numpy as np
+
+from reidd.errors import GalleryError, UnknownIdError
+from reidd.gallery.aging import FINEST_S, Ages, interval_s
+from reidd.gallery.changes import Delta, Identity
+from reidd.gallery.index import Index
+from reidd.gallery.instance import Instance
+from reidd.gallery.ledger import Ledger
+from reidd.gallery.policy import surplus
+
+
+class Editor:
+    """Changes a gallery through its ledger, inside a mutation that somebody opened."""
+
+    def __init__(self, index: Index, ledger: Ledger, random: Random):
+        self._index, self._ledger, self._random = index, ledger, random
+
+    def known(self, id: int) -> Sequence[int]:
+        """List the instances of an id; raises UnknownIdError for one that has none."""
+        if id not in self._index:
+            raise UnknownIdError(f"the gallery holds no instance of id {id}")
+        return self._index.numbers(id)
+
+    def oldest(self) -> int:
+        """Find the instance that a full gallery loses next; raises GalleryError when every id is pinned."""
+        number = self._index.oldest()
+        if number is None:
+            raise GalleryError("the gallery is full, and every id in it is pinned; unpin or remove one")
+        return number
+
+    def trim(self, id: int, *, room_for: int = 0) -> list[tuple[int, int]]:
+        """Drop what an id has beyond the limit, less what is to come; returns `(instance, id)` of each."""
+        limit = self._index.limit
+        if limit is None or len(self._index.numbers(id)) + room_for <= limit.at_most:
+            return []
+        return self.take_out(
+            surplus(
+                self._index.numbers(id),
+                keep=limit.at_most - room_for,
+                drop_method=limit.drop_method,
+                random=self._random,
+                features=lambda numbers: np.stack([self._ledger.stored(number).feature for number in numbers]),
+            )
+        )
+
+    def put_in(self, instances: Iterable[Instance]) -> None:
+        """Take new instances in."""
+        self._ledger.put(Delta(added={instance.number: instance for instance in instances}))
+
+    def take_out(self, numbers: Iterable[int]) -> list[tuple[int, int]]:
+        """Let stored instances go; returns `(instance, id)` of each."""
+        removed = {number: self._ledger.stored(number) for number in numbers}
+        self._ledger.put(Delta(removed=removed))
+        return [(number, instance.id) for number, instance in removed.items()]
+
+    def rewrite(self, numbers: Iterable[int], id: int) -> tuple[int, ...]:
+        """Make instances another id's; returns those that were not its already."""
+        stored = {number: self._ledger.stored(number) for number in numbers}
+        before = {number: instance for number, instance in stored.items() if instance.id != id}
+        after = {number: instance._replace(id=id) for number, instance in before.items()}
+        self._ledger.put(Delta(removed=before, added=after))
+        return tuple(before)
+
+    def set_identity(self, id: int, identity: Identity) -> None:
+        """Know this about an id from now on."""
+        before = self._index.identity(id)
+        if before != identity:
+            self._ledger.put(Delta(identities={id: (before, identity)}))
+
+    def set_ages(self, ages: Ages) -> None:
+        """Keep this about the ages of instances."""
+        self._ledger.put(Delta(ages=(self._index.ages, ages)))
+
+    def expire(self, now_s: float) -> list[tuple[int, int]]:
+        """Let go of what has lived its time, when it is time to look; returns `(instance, id)` of each."""
+        ages = self._index.ages
+        if now_s - ages.clock_s < FINEST_S:
+            return []
+        ttls_s = self._ttls_s()
+        if not ttls_s or now_s - ages.clock_s < interval_s(ttls_s.values()):
+            return []
+        self.set_ages(ages.noted(now_s, self._ledger.next_instance, longest_s=max(ttls_s.values())))
+        reached = {ttl_s: self._index.ages.reached(now_s, ttl_s) for ttl_s in set(ttls_s.values())}
+        old = [n for id, ttl_s in ttls_s.items() for n in self._index.numbers(id) if n < reached[ttl_s]]
+        gone = self.take_out(old)
+        self.forget_the_gone(id for _, id in gone)
+        return gone
+
+    def _ttls_s(self) -> dict[int, float]:
+        """Give the time to live of every id that has one: its own, or unless it is pinned the gallery's."""
+        ttls_s = {id: known.ttl_s for id, known in self._index.identities.items() if known.ttl_s is not None}
+        if self._index.ages.ttl_s is not None:
+            for id in self._index.ids():
+                if id not in ttls_s and not self._index.identity(id).pinned:
+                    ttls_s[id] = self._index.ages.ttl_s
+        return ttls_s
+
+    def forget_the_gone(self, ids: Iterable[int]) -> None:
+        """Forget what was known about those of the ids that have no instance any more."""
+        for id in set(ids):
+            if id not in self._index:
+                self.set_identity(id, Identity())

@@ -1,0 +1,92 @@
+"""A gallery that is open: its members, in shared memory for readers and on the disk for ever."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from reidd.gallery.contents import Contents
+from reidd.gallery.index import Index
+from reidd.gallery.ledger import Ledger
+from reidd.gallery.members import Members
+from reidd.gallery.reader import Reader
+from reidd.gallery.ring import Ring
+from reidd.gallery.store import Store
+from reidd.gallery.writer import Writer
+
+
+class Gallery(Members):
+    """The one writer of a gallery. Mutations are durable, and visible to readers, when their transaction ends."""
+
+    def __init__(
+        self,
+        ring: Ring,
+        store: Store | None,
+        contents: Contents,
+        *,
+        seed: int | None = None,
+        clock_s: Callable[[], float] = time.monotonic,
+    ):
+        """Take over a ring and a store that both hold `contents`; `seed` makes `drop_random` repeatable."""
+        self._ring, self._store = ring, store
+        self.reader = Reader(ring)
+        self.damage = contents.damage
+        """What was wrong with the store when it was opened, in sentences; the damaged file is kept beside it."""
+        index = Index()
+        index.fill(zip(contents.rows.numbers.tolist(), contents.rows.ids.tolist(), strict=True))
+        index.identities, index.limit, index.ages = dict(contents.identities), contents.limit, contents.ages
+        ledger = Ledger(index, Writer(ring), store, next_instance=contents.next_instance)
+        super().__init__(index, ledger, dim=ring.dim, capacity=ring.capacity, seed=seed, clock_s=clock_s)
+
+    @classmethod
+    def open(
+        cls,
+        *,
+        dim: int,
+        space: bytes,
+        capacity: int = 10_000,
+        ring_path: Path | None = None,
+        store_path: Path | None = None,
+        seed: int | None = None,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> "Gallery":
+        """Open the gallery of one feature space: `dim` values, `space` the 32-byte fingerprint.
+
+        Without `ring_path` only this process sees it, without `store_path` it is forgotten at the end.
+        Raises FeatureSpaceError, StorageUnavailableError or GalleryError, which say what to do.
+        """
+        store = Store(store_path, dim=dim, space=space) if store_path else None
+        try:
+            contents = store.load() if store is not None else Contents.none(dim)
+            # Filled before it appears, so that no reader finds a gallery without anybody in it.
+            ring = Ring.create(
+                ring_path,
+                dim=dim,
+                capacity=capacity,
+                space=space,
+                rows=contents.rows,
+                next_instance=contents.next_instance,
+            )
+            return cls(ring, store, contents, seed=seed, clock_s=clock_s)
+        except BaseException:
+            if store is not None:
+                store.close()
+            raise
+
+    def __enter__(self) -> "Gallery":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Tell the readers and let go of the store. Twice is fine."""
+        self._ring.close()
+        if self._store is not None:
+            self._store.close()
+
+    def heartbeat(self) -> None:
+        """Show readers that the writer is alive; call it every second."""
+        self._ring.heartbeat()

@@ -1,0 +1,109 @@
+"""The order of things in a change: the index at once, then the disk, then the readers; or none of them."""
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from reidd.gallery.changes import Delta
+from reidd.gallery.index import Index
+from reidd.gallery.instance import Instance
+from reidd.gallery.store import Store
+from reidd.gallery.writer import Writer
+
+_REMEMBERED, _REMEMBERED_ROWS = 32, 4096  # mutations that can be taken back, and instances in all of them
+
+
+class Ledger:
+    """Keeps index, store and ring in step, by transactions made of mutations made of deltas."""
+
+    def __init__(self, index: Index, writer: Writer, store: Store | None, *, next_instance: int):
+        self._index, self._writer, self._store = index, writer, store
+        self._next_instance = next_instance
+        self._transaction: Delta | None = None
+        self._mutation: Delta | None = None
+        self._history: deque[Delta] = deque(maxlen=_REMEMBERED)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Write what happens inside to the disk at once and show it to readers; or take it back and raise."""
+        if self._transaction is not None:
+            yield
+            return
+        self._transaction = Delta()
+        remembered = self._history.copy()
+        try:
+            yield
+            self._commit(self._transaction)
+        except BaseException:
+            self._index.apply(self._transaction.inverse())
+            self._history = remembered
+            raise
+        finally:
+            self._transaction = None
+
+    @contextmanager
+    def mutation(self, *, remember: bool = True) -> Iterator[None]:
+        """Take what happens inside as one mutation, which an error takes back whole; one inside another joins it."""
+        if self._mutation is not None:
+            yield
+        elif self._transaction is None:
+            with self.transaction(), self.mutation(remember=remember):
+                yield
+        else:
+            self._mutation = Delta()
+            try:
+                yield
+            except BaseException:
+                self._index.apply(self._mutation.inverse())
+                raise
+            else:
+                self._transaction.extend(self._mutation)
+                if remember and self._mutation:
+                    self._remember(self._mutation)
+            finally:
+                self._mutation = None
+
+    def put(self, delta: Delta) -> None:
+        """Do this now, as part of the open mutation."""
+        if self._mutation is None:
+            raise RuntimeError("a change belongs to a mutation")
+        self._index.apply(delta)
+        self._mutation.extend(delta)
+
+    def stored(self, number: int) -> Instance:
+        """Give an instance as the open transaction left it."""
+        for open_delta in (self._mutation, self._transaction):
+            if open_delta is not None and number in open_delta.added:
+                return open_delta.added[number]
+        return self._writer.copy(number)
+
+    def number(self) -> int:
+        """Give the next instance its number. Never the same again, whatever becomes of the transaction."""
+        self._next_instance += 1
+        return self._next_instance - 1
+
+    @property
+    def next_instance(self) -> int:
+        """The number the next instance will have."""
+        return self._next_instance
+
+    def last(self) -> Delta | None:
+        """Take the latest mutation that can be taken back out of the history."""
+        return self._history.pop() if self._history else None
+
+    def forget(self) -> None:
+        """Let go of what could be taken back."""
+        self._history.clear()
+
+    def _remember(self, mutation: Delta) -> None:
+        self._history.append(mutation)
+        # Their features stay in memory: what clears a large gallery cannot be taken back.
+        while sum(len(one.removed) + len(one.added) for one in self._history) > _REMEMBERED_ROWS:
+            self._history.popleft()
+
+    def _commit(self, delta: Delta) -> None:
+        if not delta:
+            return
+        if self._store is not None:
+            self._store.write(delta, next_instance=self._next_instance)
+        self._writer.apply(delta, next_instance=self._next_instance)

@@ -1,0 +1,218 @@
+"""Who is in a gallery: the rules by which instances come, change and go."""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from random import Random
+
+import numpy as np
+
+from reidd.distances import unit
+from reidd.errors import FeatureError, GalleryError, RequestError
+from reidd.gallery.aging import checked_ttl
+from reidd.gallery.changes import Change, Delta, Identity
+from reidd.gallery.editor import Editor
+from reidd.gallery.index import Index
+from reidd.gallery.instance import Instance, Rows
+from reidd.gallery.ledger import Ledger
+from reidd.gallery.policy import Limit, checked_limit
+
+
+class Members:
+    """The members of a gallery, and everything that can be done to them."""
+
+    def __init__(
+        self,
+        index: Index,
+        ledger: Ledger,
+        *,
+        dim: int,
+        capacity: int,
+        seed: int | None,
+        clock_s: Callable[[], float],
+    ):
+        self._index, self._ledger, self._dim, self._capacity = index, ledger, dim, capacity
+        self._random = Random(seed)  # noqa: S311  chooses what to drop
+        self._edit = Editor(index, ledger, self._random)
+        self._clock_s, self._started_s = clock_s, clock_s() - index.ages.clock_s
+
+    @property
+    def capacity(self) -> int:
+        """How many instances there is room for."""
+        return self._capacity
+
+    @property
+    def limit(self) -> Limit | None:
+        """How many instances an id may keep and what goes to make room, or None for no limit."""
+        return self._index.limit
+
+    def ids(self) -> list[int]:
+        """List the distinct ids, ascending."""
+        return self._index.ids()
+
+    def count(self, id: int | None = None) -> int:
+        """Count the instances in the gallery, or of one id."""
+        return len(self._index) if id is None else len(self._index.numbers(id))
+
+    def labels(self) -> dict[int, str]:
+        """Give the label of every id that has one."""
+        return {id: known.label for id, known in self._index.identities.items() if known.label is not None}
+
+    def pinned(self) -> list[int]:
+        """List the ids whose instances a full gallery does not overwrite, ascending."""
+        return sorted(id for id, known in self._index.identities.items() if known.pinned)
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Make the mutations inside durable, and visible to readers, together.
+
+        They see each other. An error that a mutation raises undoes only that one, when it is caught inside; one that
+        leaves the block undoes the block, and so does StorageUnavailableError at its end.
+        """
+        return self._ledger.transaction()
+
+    def add(self, id: int, features: np.ndarray) -> Change:
+        """Store features `(n, dim)` of an id, scaled to length 1, one after the other.
+
+        Raises FeatureError for another shape, NaN, infinity or zeros, and GalleryError when no instance may make room.
+        """
+        rows = self._checked(features)
+        numbers, dropped, overwritten = [], list[tuple[int, int]](), list[tuple[int, int]]()
+        with self._ledger.mutation():
+            for feature in rows:
+                dropped += self._edit.trim(id, room_for=1)
+                if len(self._index) >= self._capacity:
+                    overwritten += self._edit.take_out([self._edit.oldest()])
+                numbers.append(self._ledger.number())
+                self._edit.put_in([Instance(numbers[-1], id, time.time_ns(), feature)])
+            self._edit.forget_the_gone(gone for _, gone in overwritten)
+        return Change(added=tuple(numbers), dropped=tuple(dropped), overwritten=tuple(overwritten))
+
+    def remove(self, id: int) -> Change:
+        """Remove every instance of an id, and what was known about it. Raises UnknownIdError."""
+        with self._ledger.mutation():
+            removed = self._edit.take_out(self._edit.known(id))
+            self._edit.forget_the_gone([id])
+        return Change(removed=len(removed))
+
+    def clear(self) -> Change:
+        """Remove everything but the limit. Instance numbers go on where they were."""
+        with self._ledger.mutation():
+            return Change(removed=sum(self.remove(id).removed for id in self.ids()))
+
+    def restore(self, rows: Rows, labels: Mapping[int, str]) -> Change:
+        """Hold what a backup held, and nothing else: rows with their times under new numbers, and the labels.
+
+        Raises FeatureError, and GalleryError when there is no room for all of them.
+        """
+        if len(rows.numbers) > self._capacity:
+            raise GalleryError(f"{len(rows.numbers)} instances do not fit into a gallery of {self._capacity}")
+        features = self._checked(rows.features) if len(rows.numbers) else rows.features
+        with self._ledger.mutation():
+            removed = self.clear().removed
+            restored = rows._replace(features=features).instances()
+            added = [instance._replace(number=self._ledger.number()) for instance in restored]
+            self._edit.put_in(added)
+            for id, label in labels.items():
+                self.set_label(id, label)
+            dropped = tuple(gone for id in self.ids() for gone in self._edit.trim(id))
+        return Change(added=tuple(instance.number for instance in added), dropped=dropped, removed=removed)
+
+    def set_limit(self, count: int, drop_method: str) -> Change:
+        """Let every id keep at most `count` instances from now on, and trim those that have more.
+
+        Raises RequestError for a count below 1 or an unknown method.
+        """
+        limit = checked_limit(count, drop_method)
+        with self._ledger.mutation():
+            if limit != self._index.limit:
+                self._ledger.put(Delta(limit=(self._index.limit, limit)))
+            return Change(dropped=tuple(gone for id in self.ids() for gone in self._edit.trim(id)))
+
+    def set_label(self, id: int, text: str | None) -> None:
+        """Name an id for people, or take its name away. Raises UnknownIdError."""
+        self._know(id, label=text)
+
+    def pin(self, id: int) -> None:
+        """Keep a full gallery from overwriting the instances of an id. Raises UnknownIdError."""
+        self._know(id, pinned=True)
+
+    def unpin(self, id: int) -> None:
+        """Let a full gallery overwrite the instances of an id again. Raises UnknownIdError."""
+        self._know(id, pinned=False)
+
+    def set_ttl(self, seconds: float | None, id: int | None = None) -> None:
+        """Let instances live so many seconds of serving, those of one id or all that are not pinned; None is for ever.
+
+        Raises RequestError for a time that is not positive, UnknownIdError for an unknown id.
+        """
+        ttl_s = checked_ttl(seconds)
+        if id is not None:
+            self._know(id, ttl_s=ttl_s)
+            return
+        with self._ledger.mutation(remember=False):
+            self._edit.set_ages(replace(self._index.ages, ttl_s=ttl_s))
+
+    def expire(self) -> Change:
+        """Let go of instances that have lived their time; call it every second, it does something now and then."""
+        with self._ledger.mutation(remember=False):
+            dropped = self._edit.expire(self._clock_s() - self._started_s)
+        if dropped:
+            self._ledger.forget()
+        return Change(dropped=tuple(dropped))
+
+    def rename(self, id: int, new_id: int) -> Change:
+        """Give an id another number. Raises UnknownIdError, and RequestError when `new_id` is taken."""
+        if new_id in self._index:
+            raise RequestError(f"id {new_id} is in the gallery already; merge {id} into it instead")
+        return self.merge(id, new_id)
+
+    def merge(self, id: int, into_id: int) -> Change:
+        """Make all instances of an id instances of another, whose label stays if it has one. Raises UnknownIdError.
+
+        The limit holds for the two together.
+        """
+        with self._ledger.mutation():
+            moved = self._edit.rewrite(self._edit.known(id), into_id)
+            one, other = self._index.identity(into_id), self._index.identity(id)
+            label = other.label if one.label is None else one.label
+            self._edit.set_identity(into_id, Identity(label, one.pinned or other.pinned, one.ttl_s or other.ttl_s))
+            self._edit.forget_the_gone([id])
+            dropped = self._edit.trim(into_id)
+        return Change(dropped=tuple(dropped), moved=moved)
+
+    def move(self, instance: int, id: int) -> Change:
+        """Make one instance another id's. Raises RequestError for an instance that is not in the gallery."""
+        owner = self._index.id_of(instance)
+        if owner is None:
+            raise RequestError(f"the gallery holds no instance number {instance}")
+        with self._ledger.mutation():
+            dropped = self._edit.trim(id, room_for=1) if owner != id else []
+            moved = self._edit.rewrite([instance], id)
+            self._edit.forget_the_gone([owner])
+        return Change(dropped=tuple(dropped), moved=moved)
+
+    def undo(self) -> Change:
+        """Take the latest mutation back; again for the one before. Raises RequestError when none is remembered."""
+        with self._ledger.mutation(remember=False):
+            latest = self._ledger.last()
+            if latest is None:
+                raise RequestError("there is nothing to undo")
+            self._ledger.put(latest.inverse())
+        both = latest.removed.keys() & latest.added.keys()
+        return Change(
+            added=tuple(latest.removed.keys() - both), removed=len(latest.added.keys() - both), moved=tuple(both)
+        )
+
+    def _checked(self, features: np.ndarray) -> np.ndarray:
+        if not isinstance(features, np.ndarray) or features.dtype.kind != "f":
+            kind = getattr(features, "dtype", type(features).__name__)
+            raise FeatureError(f"features are an array of float32; got {kind}")
+        if features.ndim != 2 or features.shape[1] != self._dim or not len(features):
+            raise FeatureError(f"features of this gallery have shape (n, {self._dim}); got {features.shape}")
+        return unit(features)
+
+    def _know(self, id: int, **known: object) -> None:
+        with self._ledger.mutation():
+            self._edit.known(id)
+            self._edit.set_identity(id, replace(self._index.identity(id), **known))  # type: ignore[arg-type]

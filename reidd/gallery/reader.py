@@ -1,0 +1,224 @@
+"""Reads the gallery in shared memory while somebody else writes it: no locks, no request to the daemon."""
+
+import os
+import time
+from collections.abc import Collection
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from reidd.distances import Nearest, cosine_distance, nearest_ids
+from reidd.errors import FeatureError, GalleryError
+from reidd.gallery.instance import Rows
+from reidd.gallery.ring import FREE_ID, Ring
+
+_TRIES = 20
+_ROUNDING = 1e-4  # one row's product differs from the block's by the order of its sums
+_PATIENCE_S = 1.0  # a change takes microseconds; one that takes this long has lost its writer
+
+
+class Match(NamedTuple):
+    """What one probe found; `nearest[i].column` indexes the three arrays, which are in order of age."""
+
+    distances: np.ndarray
+    nearest: list[Nearest]
+    instances: np.ndarray
+    ids: np.ndarray
+
+
+class _Layout(NamedTuple):
+    """What lay in which slot at one generation, and the live slots in order of age."""
+
+    generation: int
+    sequences: np.ndarray
+    order: np.ndarray
+    instances: np.ndarray
+    ids: np.ndarray
+    is_aged: bool
+
+
+class Reader:
+    """Searches a ring, by the path of its file or in this process's own memory. Any number may do so at once."""
+
+    def __init__(self, source: Path | str | Ring, *, space: bytes | None = None):
+        """Map the ring at `source`; raises GalleryError, and FeatureSpaceError when it is not of `space`."""
+        self._path = None if isinstance(source, Ring) else Path(source)
+        self._space = space
+        self._cached: _Layout | None = None
+        self._inode: tuple[int, int] | None = None
+        self._ring = source if isinstance(source, Ring) else self._map(Path(source))
+
+    @property
+    def dim(self) -> int:
+        """Values of a feature."""
+        return self._ring.dim
+
+    @property
+    def space(self) -> bytes:
+        """The fingerprint of the feature space."""
+        return self._ring.space
+
+    def search(self, probes: np.ndarray, *, top_k: int, ids: Collection[int] | None = None) -> list[Match]:
+        """Find, for each unit probe of `(p, dim)` float32, the `top_k` nearest ids, of all or among `ids` only.
+
+        Exact: every live instance is compared. The answer is the gallery as it was at one moment, unless the writer
+        leaves no pause long enough for that; then every row is whole, but two of them may be of different moments.
+        """
+        if probes.ndim != 2 or probes.shape[1] != self.dim:
+            raise FeatureError(f"probes have shape {probes.shape}; this gallery's features are (n, {self.dim})")
+        ring = self._current()
+        attempt, deadline = 0, time.monotonic() + _PATIENCE_S
+        # A busy writer on a busy machine can be in the way many times in a row; damage stays for ever.
+        while attempt < _TRIES or time.monotonic() < deadline:
+            layout, distances = self._scan(ring, probes)
+            chosen = _chosen(layout, ids)
+            matches = [_match(row, chosen, top_k) for row in distances]
+            torn = [
+                slot for probe, match in zip(probes, matches, strict=True) for slot in _torn(ring, chosen, probe, match)
+            ]
+            if not torn:
+                return matches
+            if attempt and self._cached is not None:
+                self._cached = _without(layout, torn)
+            attempt += 1
+        raise GalleryError("the gallery's rows do not match their checksums; restart the daemon to rebuild it")
+
+    def count(self) -> int:
+        """Instances in the gallery."""
+        return self._current().count
+
+    def ids(self) -> list[int]:
+        """The distinct ids, ascending."""
+        return [int(id) for id in np.unique(self._layout(self._current()).ids)]
+
+    def alive(self, *, within_s: float = 5.0) -> bool:
+        """Whether the writer has shown itself within the last `within_s` seconds."""
+        try:
+            ring = self._current()
+        except GalleryError:
+            return False
+        return time.monotonic_ns() - ring.heartbeat_ns <= within_s * 1e9
+
+    def rows(self, after_instance: int = 0, limit: int = 1000) -> Rows:
+        """Copy at most `limit` instances, oldest first, from the one after `after_instance`."""
+        ring = self._current()
+        layout = self._layout(ring)
+        first = int(np.searchsorted(layout.instances, after_instance, side="right"))
+        copies = [ring.read(int(slot)) for slot in layout.order[first : first + limit]]
+        whole = [copy for copy in copies if copy is not None]
+        return Rows(
+            np.array([copy.number for copy in whole], np.uint64),
+            np.array([copy.id for copy in whole], np.int64),
+            np.array([copy.time_ns for copy in whole], np.int64),
+            np.array([copy.feature for copy in whole], np.float32).reshape(len(whole), ring.dim),
+        )
+
+    def _map(self, path: Path) -> Ring:
+        ring = Ring.open(path, space=self._space)
+        status = path.stat()
+        self._inode, self._cached = (status.st_dev, status.st_ino), None
+        return ring
+
+    def _current(self) -> Ring:
+        """The ring, mapped anew when a restarted writer has put another file in its place."""
+        if self._path is None:
+            return self._ring
+        try:
+            status = os.stat(self._path)  # noqa: PTH116  a third of the cost of Path.stat, at every search
+        except FileNotFoundError:
+            status = None
+        if status is not None and (status.st_dev, status.st_ino) != self._inode:
+            self._ring = self._map(self._path)
+        elif self._ring.closed:
+            raise GalleryError(f"the gallery at {str(self._path)!r} was closed by its writer; start the daemon")
+        return self._ring
+
+    def _layout(self, ring: Ring) -> _Layout:
+        if self._cached is None or self._cached.generation != ring.generation:
+            self._cached = _layout(ring)
+        return self._cached
+
+    def _scan(self, ring: Ring, probes: np.ndarray) -> tuple[_Layout, np.ndarray]:
+        """Distances `(p, used)` to every slot, and the layout they belong to."""
+        layout = self._layout(ring)
+        distances = cosine_distance(probes, ring.features[: len(layout.sequences)])
+        for _ in range(_TRIES):
+            if ring.generation == layout.generation:
+                break
+            # Only rows whose sequence changed meanwhile can be wrong; so only they are scanned again.
+            before, layout = layout, self._layout(ring)
+            changed = _changed(before.sequences, layout.sequences)
+            distances = _resized(distances, len(layout.sequences))
+            distances[:, changed] = cosine_distance(probes, ring.features[changed])
+        return layout, distances
+
+
+def _layout(ring: Ring) -> _Layout:
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        generation = ring.generation
+        if generation % 2 == 0:
+            slots = ring.slots[: ring.used].copy()
+            if ring.generation == generation:
+                break
+        if time.monotonic() > deadline:
+            raise GalleryError("the gallery's writer stopped in the middle of a change; restart the daemon")
+        time.sleep(0)
+    live = np.flatnonzero(slots["id"] != FREE_ID)
+    order = live[np.argsort(slots["instance"][live], kind="stable")]
+    sequences = np.ascontiguousarray(slots["sequence"])
+    is_aged = len(order) == len(slots) and bool((np.diff(order) == 1).all())
+    return _Layout(generation, sequences, order, slots["instance"][order], slots["id"][order], is_aged)
+
+
+def _chosen(layout: _Layout, ids: Collection[int] | None) -> _Layout:
+    """The layout of the wanted ids only."""
+    if ids is None:
+        return layout
+    return _only(layout, np.isin(layout.ids, np.fromiter(ids, np.int64, len(ids))))
+
+
+def _match(distances: np.ndarray, layout: _Layout, top_k: int) -> Match:
+    # Until something is removed the slots are in order of age themselves.
+    aged = distances if layout.is_aged else distances[layout.order]
+    return Match(aged, nearest_ids(aged, layout.ids, top_k), layout.instances, layout.ids)
+
+
+def _torn(ring: Ring, layout: _Layout, probe: np.ndarray, match: Match) -> list[int]:
+    """Slots among the nearest whose content is not what the scan took it for.
+
+    Python has no memory fence and ARM reorders, so only a row copied with a matching crc counts as seen whole.
+    """
+    slots = [int(layout.order[nearest.column]) for nearest in match.nearest]
+    found = [ring.read(slot) for slot in slots]
+    features = np.array([np.zeros(ring.dim) if row is None else row.feature for row in found], np.float32)
+    distances = cosine_distance(probe[np.newaxis], features.reshape(-1, ring.dim))[0]
+    return [
+        slot
+        for slot, nearest, row, distance in zip(slots, match.nearest, found, distances, strict=True)
+        if row is None
+        or (row.number, row.id) != (match.instances[nearest.column], nearest.id)
+        or abs(distance - nearest.distance) > _ROUNDING
+    ]
+
+
+def _without(layout: _Layout, slots: list[int]) -> _Layout:
+    """The layout less slots that stay wrong although nobody writes them: damaged memory does not speak."""
+    return _only(layout, ~np.isin(layout.order, slots))
+
+
+def _only(layout: _Layout, keep: np.ndarray) -> _Layout:
+    return _Layout(
+        layout.generation, layout.sequences, layout.order[keep], layout.instances[keep], layout.ids[keep], is_aged=False
+    )
+
+
+def _changed(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    shared = min(len(before), len(after))
+    return np.concatenate([np.flatnonzero(before[:shared] != after[:shared]), np.arange(shared, len(after))])
+
+
+def _resized(distances: np.ndarray, used: int) -> np.ndarray:
+    kept = distances[:, :used]
+    return np.pad(kept, ((0, 0), (0, used - kept.shape[1])))

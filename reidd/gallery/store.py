@@ -1,0 +1,201 @@
+"""The gallery's durable copy: what is written is on the disk, and a disk that fails loses nothing that was."""
+
+import logging
+import shutil
+import sqlite3
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from reidd.errors import FeatureSpaceError, GalleryError, StorageUnavailableError
+from reidd.gallery import tables
+from reidd.gallery.changes import Delta
+from reidd.gallery.contents import Contents
+from reidd.gallery.salvage import allocate, beside, finish_salvage, replace_damaged, sync
+
+log = logging.getLogger(__name__)
+
+LAYOUT_VERSION = 1
+RESERVE_BYTES = 4 << 20
+_MEMORY = Path("/dev/shm")  # noqa: S108  the disk cannot be written; a copy in memory can
+_ROWS_AT_ONCE = 64  # their pages fit into the reserve several times
+
+
+class Store:
+    """One SQLite file, held by one process. A write that returns is on the disk."""
+
+    def __init__(self, path: Path, *, dim: int, space: bytes):
+        """Open or create the store at `path`.
+
+        Raises FeatureSpaceError when it holds features of another space, GalleryError when another process holds it
+        or it cannot be read as a store, StorageUnavailableError when the disk does not let us.
+        """
+        self._path, self._dim = path, dim
+        # Space that a full disk can be given back, so that what must be forgotten can be.
+        self._reserve = path.with_name(path.name + ".reserve")
+        self._ours = {"layout": str(LAYOUT_VERSION), "dim": str(dim), "space": space.hex()}
+        # A write of which we cannot know whether it happened, to be taken back as soon as the disk is there.
+        self._unsure: Delta | None = None
+        self._connection: sqlite3.Connection | None = None
+        try:
+            finish_salvage(path)
+            self._connection = self._connect()
+            sync(path.parent)
+        except tables.Error as error:
+            self.close()
+            if not (_is_unwritable(error) and path.exists()):
+                raise _explained(error, path) from error
+            log.warning("the gallery store %s cannot be written, so changes will be refused: %s", path, error)
+        allocate(self._reserve, RESERVE_BYTES)
+
+    def load(self) -> Contents:
+        """Read and check everything. Damage is reported, and what is whole moves to a new file."""
+        try:
+            if self._connection is None:
+                return self._load_copy()
+            contents = tables.read(self._open_connection(), self._dim)
+            if contents.damage:
+                self.close()
+                kept = replace_damaged(self._path, lambda path: self._write_new(path, contents))
+                self._connection = self._connect()
+                contents = contents._replace(damage=(*contents.damage, f"the damaged store is kept as {str(kept)!r}"))
+        except tables.Error as error:
+            raise _explained(error, self._path) from error
+        return contents
+
+    def write(self, delta: Delta, *, next_instance: int) -> None:
+        """Write one change. Returns when it is on the disk; raises StorageUnavailableError when it is not."""
+        try:
+            connection = self._open_connection()
+            self._write(connection, delta, next_instance)
+        except tables.Error as error:
+            # A full disk is the one failure after which SQLite knows that nothing happened.
+            if not _is_full(error):
+                self.close()
+            raise StorageUnavailableError(f"cannot write the gallery store {str(self._path)!r}: {error}") from error
+        if delta.removed and not delta.added:
+            # The removed features are zeros in the file now; in the log they still are what they were.
+            with suppress(sqlite3.Error):
+                tables.empty_log(connection)
+            if not self._reserve.exists():
+                allocate(self._reserve, RESERVE_BYTES)
+
+    def close(self) -> None:
+        """Let go of the file. Twice is fine."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+    def _write(self, connection: sqlite3.Connection, delta: Delta, next_instance: int) -> None:
+        try:
+            tables.write(connection, delta, next_instance=next_instance)
+        except sqlite3.Error as error:
+            if not _is_full(error):
+                # Its sync may have failed: then it may be on the disk or not, now or after the next power cut.
+                self._unsure = delta.inverse()
+                raise
+            if delta.added:
+                raise
+            self._write_into_reserve(connection, delta, next_instance)
+
+    def _write_into_reserve(self, connection: sqlite3.Connection, removal: Delta, next_instance: int) -> None:
+        self._reserve.unlink(missing_ok=True)
+        try:
+            for part in _parts(removal):
+                tables.write(connection, part, next_instance=next_instance)
+                with suppress(sqlite3.Error):
+                    tables.empty_log(connection)
+        except tables.Error:
+            # Some parts are written, and the removal as a whole was refused.
+            self._unsure = removal.inverse()
+            self.close()
+            raise
+
+    def _open_connection(self) -> sqlite3.Connection:
+        """Give the connection; after a failure a new one, once what is on the disk is certain again."""
+        if self._connection is None:
+            connection = self._connect()
+            try:
+                # A failed sync leaves pages that look written and are not. This writes and syncs them all again.
+                tables.empty_log(connection)
+                if self._unsure is not None:
+                    tables.write(connection, self._unsure)
+            except BaseException:
+                # Else its lock would keep the next attempt out for as long as the error's traceback lives.
+                connection.close()
+                raise
+            self._connection, self._unsure = connection, None
+        return self._connection
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = tables.connect(self._path)
+        try:
+            self._check_owner(tables.claim(connection, self._ours))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _check_owner(self, meta: dict[str, str]) -> None:
+        if meta.get("layout") != self._ours["layout"]:
+            raise GalleryError(
+                f"the gallery store {str(self._path)!r} has layout {meta.get('layout')!r}, this reidd knows "
+                f"{LAYOUT_VERSION}; use the reidd it was made with, or restore a backup"
+            )
+        if (meta.get("dim"), meta.get("space")) != (self._ours["dim"], self._ours["space"]):
+            raise FeatureSpaceError(
+                f"the gallery store {str(self._path)!r} holds features of another space ({meta.get('dim')} values, "
+                f"{str(meta.get('space'))[:12]}), not ({self._ours['dim']}, {self._ours['space'][:12]}); go back to "
+                "the model and preprocessing it was made with, or move the file away and enrol anew"
+            )
+
+    def _load_copy(self) -> Contents:
+        """Read a store on a disk that cannot be written, where SQLite itself could not take its log into account."""
+        with TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
+            copy = Path(folder) / self._path.name
+            for file in (self._path, *beside(self._path)):
+                if file.exists():
+                    shutil.copyfile(file, copy.with_name(file.name))
+            connection = tables.connect(copy)
+            try:
+                self._check_owner(tables.claim(connection, self._ours))
+                return tables.read(connection, self._dim)
+            finally:
+                connection.close()
+
+    def _write_new(self, path: Path, contents: Contents) -> None:
+        connection = tables.connect(path)
+        try:
+            tables.write_new(connection, contents, self._ours)
+            tables.empty_log(connection)
+        finally:
+            connection.close()
+
+
+def _parts(delta: Delta) -> Sequence[Delta]:
+    """Cut a removal into parts small enough for the reserve."""
+    rows = list(delta.removed.items())
+    parts = [Delta(removed=dict(rows[at : at + _ROWS_AT_ONCE])) for at in range(0, len(rows), _ROWS_AT_ONCE)]
+    return [*parts, Delta(identities=delta.identities, limit=delta.limit)]
+
+
+def _is_full(error: Exception) -> bool:
+    # Its code is an attribute only since Python 3.11; the text has been the same for ever.
+    return isinstance(error, sqlite3.OperationalError) and str(error) == "database or disk is full"
+
+
+def _is_unwritable(error: Exception) -> bool:
+    return isinstance(error, sqlite3.OperationalError | OSError) and "locked" not in str(error)
+
+
+def _explained(error: Exception, path: Path) -> GalleryError:
+    if "locked" in str(error):
+        return GalleryError(f"the gallery store {str(path)!r} is in use by another process; stop the daemon first")
+    if type(error) is sqlite3.DatabaseError or not isinstance(error, sqlite3.Error | OSError):
+        return GalleryError(
+            f"the gallery store {str(path)!r} is too damaged to read: {error}; restore a backup, or move it away "
+            "to begin with an empty gallery"
+        )
+    return StorageUnavailableError(f"cannot open the gallery store {str(path)!r}: {error}")

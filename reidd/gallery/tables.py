@@ -1,0 +1,181 @@
+"""The store's tables: the only file that knows SQL."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from reidd.gallery.aging import Ages
+from reidd.gallery.changes import Delta, Identity
+from reidd.gallery.contents import (
+    Columns,
+    Contents,
+    State,
+    audited,
+    decoded_ages,
+    encoded_ages,
+    identity_crc,
+    instance_crc,
+)
+
+Error = (sqlite3.Error, OSError, UnicodeDecodeError)
+"""What a file may raise. The last when SQLite's own message quotes a damaged name."""
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS identities (
+    id INTEGER PRIMARY KEY, label TEXT, pinned INTEGER NOT NULL, ttl_s REAL, crc INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS instances (
+    instance INTEGER PRIMARY KEY, id INTEGER NOT NULL, time_ns INTEGER NOT NULL, crc INTEGER NOT NULL,
+    feature BLOB NOT NULL
+);
+"""
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open or create a store's file, for this process alone, with every commit synced."""
+    connection = sqlite3.connect(path, isolation_level=None, timeout=0, check_same_thread=False)
+    try:
+        # Three rows of 512 values a page; of 4 KiB only one would fit, and half of the disk would be gaps.
+        connection.execute("PRAGMA page_size=8192")
+        # 2 MiB, so that a full disk has room to write the log back once it is given the reserve.
+        connection.execute("PRAGMA wal_autocheckpoint=256")
+        # Exclusive, so that two daemons cannot write one store, and the log's index needs no shared memory.
+        connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA secure_delete=ON")
+        connection.executescript(_TABLES)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def claim(connection: sqlite3.Connection, ours: dict[str, str]) -> dict[str, str]:
+    """Read whose store this is; a new one becomes ours."""
+    with _transaction(connection):
+        meta = dict(connection.execute("SELECT key, value FROM meta"))
+        if not meta:
+            meta = ours | {"state": State().encode(), "ages": encoded_ages(Ages())}
+            connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+    return meta
+
+
+def write(connection: sqlite3.Connection, delta: Delta, *, next_instance: int | None = None) -> None:
+    """Write one change in one transaction; again is harmless. Without `next_instance` the counter stays."""
+    with _transaction(connection):
+        state = State.decode(_stored(connection, "state")) or State()
+        digest, instances = state.digest, state.instances
+        for number in delta.removed.keys() | (delta.added.keys() if next_instance is None else set()):
+            found = connection.execute("SELECT crc FROM instances WHERE instance = ?", (number,)).fetchone()
+            if found is not None:
+                connection.execute("DELETE FROM instances WHERE instance = ?", (number,))
+                digest, instances = digest ^ found[0], instances - 1
+        rows = [(*row[:3], instance_crc(row), row.feature.tobytes()) for row in delta.added.values()]
+        connection.executemany("INSERT INTO instances VALUES (?, ?, ?, ?, ?)", rows)
+        for row in rows:
+            digest ^= row[3]
+        for id, (_, identity) in delta.identities.items():
+            digest ^= _write_identity(connection, id, identity)
+        state = State(
+            state.next_instance if next_instance is None else next_instance,
+            delta.limit[1] if delta.limit else state.limit,
+            instances + len(rows),
+            digest,
+        )
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'state'", (state.encode(),))
+        if delta.ages:
+            connection.execute("UPDATE meta SET value = ? WHERE key = 'ages'", (encoded_ages(delta.ages[1]),))
+
+
+def read(connection: sqlite3.Connection, dim: int) -> Contents:
+    """Read and check everything; what cannot be read or is not what was written is told in `damage`."""
+    damage: list[str] = []
+    state = ages = None
+    with _noting(damage):
+        state = State.decode(_stored(connection, "state"))
+        ages = decoded_ages(_stored(connection, "ages"))
+    columns = Columns(dim, state.instances if state else 0)
+    for row in _rows_from_both_ends(connection, damage):
+        columns.take(*row)
+    identities: dict[int, Identity] = {}
+    with _noting(damage):
+        for id, label, pinned, ttl_s, crc in connection.execute("SELECT id, label, pinned, ttl_s, crc FROM identities"):
+            identity = Identity(label, bool(pinned), ttl_s)
+            if crc == identity_crc(id, identity):
+                identities[id] = identity
+            else:
+                damage.append(f"what was known about id {id!r} does not match its checksum")
+    return audited(columns, identities, state, ages, damage)
+
+
+def write_new(connection: sqlite3.Connection, contents: Contents, ours: dict[str, str]) -> None:
+    """Write everything into a new store."""
+    claim(connection, ours)
+    added = {row.number: row for row in contents.rows.instances()}
+    identities = {id: (Identity(), identity) for id, identity in contents.identities.items()}
+    delta = Delta(added=added, identities=identities, limit=(None, contents.limit), ages=(Ages(), contents.ages))
+    write(connection, delta, next_instance=contents.next_instance)
+
+
+def empty_log(connection: sqlite3.Connection) -> None:
+    """Write the log back into the file, sync it, and cut the log to nothing."""
+    if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+        raise sqlite3.OperationalError("the log could not be written back")
+
+
+def _stored(connection: sqlite3.Connection, key: str) -> object:
+    found = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return found[0] if found else None
+
+
+def _write_identity(connection: sqlite3.Connection, id: int, identity: Identity) -> int:
+    """Write what is known about an id; returns what that does to the digest."""
+    found = connection.execute("SELECT crc FROM identities WHERE id = ?", (id,)).fetchone()
+    digest: int = found[0] if found else 0
+    connection.execute("DELETE FROM identities WHERE id = ?", (id,))
+    if identity:
+        crc = identity_crc(id, identity)
+        values = (id, identity.label, identity.pinned, identity.ttl_s, crc)
+        connection.execute("INSERT INTO identities VALUES (?, ?, ?, ?, ?)", values)
+        digest ^= crc
+    return digest
+
+
+def _rows_from_both_ends(connection: sqlite3.Connection, damage: list[str]) -> Iterator[tuple[object, ...]]:
+    """Give every row that SQLite can reach: oldest first, and from the newest back to where that failed."""
+    select = "SELECT instance, id, time_ns, crc, feature FROM instances ORDER BY instance"
+    newest = 0
+    before = len(damage)
+    with _noting(damage):
+        for row in connection.execute(select):
+            newest = row[0]
+            yield row
+    if len(damage) > before:
+        with _noting(damage):
+            for row in connection.execute(f"{select} DESC"):
+                if row[0] <= newest:
+                    break
+                yield row
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def _noting(damage: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except Error as error:
+        damage.append(f"a part of the store cannot be read: {error}")
