@@ -1,0 +1,223 @@
+"""Who may come in over tcp: the server's key pair, the allow-list of clients' public keys, and what each may do.
+
+A folder holds `server.key` and, for each client, `clients/NAME.key`; taking a client's file away locks that client out.
+Keys are CurveZMQ's (RFC 26), in Z85.
+"""
+
+import os
+import re
+import stat
+import time
+from collections.abc import Collection
+from enum import Enum
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from reidd.errors import ConfigError
+
+SERVER, CLIENTS, SUFFIX = "server.key", "clients", ".key"
+_NAME = re.compile(r"[\w][\w.@-]{0,63}")
+_T = TypeVar("_T", bound=msgspec.Struct)
+
+
+class Role(str, Enum):
+    """What a key may do."""
+
+    QUERY = "query"
+    """Ask who is on an image."""
+    ENROL = "enrol"
+    """Add, remove and label ids; `query` too."""
+    ADMIN = "admin"
+    """Everything but exact distances."""
+    SUBSCRIBE = "subscribe"
+    """Hear events."""
+    SCORES = "scores"
+    """See exact distances, which are biometric data: enough of them rebuild a stored feature."""
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class User(NamedTuple):
+    """Whoever holds a key."""
+
+    name: str
+    roles: frozenset[Role]
+
+
+class ServerKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The daemon's key pair."""
+
+    public: str
+    secret: str
+
+
+class ClientKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One line of the allow-list; the client's secret key is not in it."""
+
+    name: str
+    public: str
+    roles: list[Role]
+
+
+class Credentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a client needs to come in: its own key pair and the server's public key."""
+
+    server_public: str
+    public: str
+    secret: str
+
+
+class Keyring(NamedTuple):
+    """The keys of a folder as they were when it was read."""
+
+    server: ServerKey
+    users: dict[str, User]
+    """By public key."""
+
+    @classmethod
+    def read(cls, folder: Path, *, empty: bool = False) -> "Keyring":
+        """Read a folder of keys; `empty` says that it is fine when nobody is allowed in.
+
+        Raises:
+            ConfigError: it would leave the door open: a key is missing, damaged, double, without a role or in a file
+                others may read or change; or nobody is allowed in.
+        """
+        _check_only_ours(folder, 0o022)
+        _check_only_ours(folder / CLIENTS, 0o022)
+        server = _read(folder / SERVER, ServerKey, may_not=0o037)
+        _check_pair(folder / SERVER, server.public, server.secret)
+        users: dict[str, User] = {}
+        for path in sorted((folder / CLIENTS).glob(f"*{SUFFIX}")):
+            client = _read(path, ClientKey, may_not=0o022)
+            _check_client(path, client, users, server)
+            users[client.public] = User(client.name, frozenset(client.roles))
+        if not users and not empty:
+            raise ConfigError(f"{folder / CLIENTS}: nobody is allowed in; make a key with `reidd keys new NAME`")
+        return cls(server, users)
+
+
+def new(folder: Path, name: str, roles: Collection[Role]) -> Credentials:
+    """Make a key pair, put its public half on the allow-list, and return what the client needs.
+
+    The folder and the server's own key are made when they are not there yet.
+    """
+    import zmq
+
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"name is {name!r}; expected letters, digits, and . _ @ -, at most 64")
+    if not roles:
+        raise ConfigError(f"a key needs a role; there are {', '.join(Role)}")
+    path = folder / CLIENTS / f"{name}{SUFFIX}"
+    if path.exists():
+        raise ConfigError(f"{path}: there is a key of that name; revoke it first")
+    path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+    server = _server_key(folder / SERVER)
+    public, secret = (half.decode() for half in zmq.curve_keypair())
+    write(path, ClientKey(name=name, public=public, roles=sorted(set(roles))), mode=0o640)
+    return Credentials(server_public=server.public, public=public, secret=secret)
+
+
+def listed(folder: Path) -> list[ClientKey]:
+    """Everybody on the allow-list, by name."""
+    return [_read(path, ClientKey, may_not=0) for path in sorted((folder / CLIENTS).glob(f"*{SUFFIX}"))]
+
+
+def changed_within(folder: Path, seconds: float) -> bool:
+    """Whether a key was made or revoked just now."""
+    try:
+        return abs(time.time() - (folder / CLIENTS).stat().st_mtime) < seconds
+    except OSError:
+        return False
+
+
+def revoke(folder: Path, name: str) -> None:
+    """Take a key off the allow-list: a running daemon stops answering it within a second, on open connections too."""
+    path = folder / CLIENTS / f"{name}{SUFFIX}"
+    if not _NAME.fullmatch(name) or not path.exists():
+        names = ", ".join(key.name for key in listed(folder)) or "none"
+        raise ConfigError(f"there is no key of the name {name!r}; there are: {names}")
+    path.unlink()
+
+
+def credentials(path: Path) -> Credentials:
+    """Read what `reidd keys new` gave a client."""
+    found = _read(path, Credentials, may_not=0o077)
+    _check_pair(path, found.public, found.secret)
+    return found
+
+
+def write(path: Path, key: msgspec.Struct, *, mode: int) -> None:
+    """Write a key to a new file that only those named by `mode` may read."""
+    # Linked when it is whole: a daemon may read the folder at any moment.
+    half = path.with_name(f".{path.name}.{os.getpid()}")
+    handle = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(msgspec.json.format(msgspec.json.encode(key)) + b"\n")
+        os.link(half, path)
+    finally:
+        half.unlink()
+
+
+def _server_key(path: Path) -> ServerKey:
+    import zmq
+
+    if not path.exists():
+        public, secret = (half.decode() for half in zmq.curve_keypair())
+        # In a folder that hands its group on, that group is the daemon's.
+        shared = path.parent.stat().st_mode & stat.S_ISGID
+        write(path, ServerKey(public, secret), mode=0o640 if shared else 0o600)
+    return _read(path, ServerKey, may_not=0o037)
+
+
+def _read(path: Path, kind: type[_T], *, may_not: int) -> _T:
+    _check_only_ours(path, may_not)
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is no {kind.__name__}: {error}") from None
+
+
+def _check_only_ours(path: Path, may_not: int) -> None:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; make keys with `reidd keys new NAME`") from None
+    if status.st_mode & may_not:
+        mode = stat.filemode(status.st_mode)
+        raise ConfigError(f"{path}: has mode {mode}, so others may read or change it; chmod go-rwx it")
+    if status.st_uid not in (0, os.geteuid()):
+        raise ConfigError(f"{path}: belongs to uid {status.st_uid}; expected root or uid {os.geteuid()}")
+
+
+def _check_pair(path: Path, public: str, secret: str) -> None:
+    import zmq
+
+    try:
+        matches = zmq.curve_public(secret.encode()).decode() == public
+    except (ValueError, zmq.ZMQError):
+        matches = False
+    if not matches:
+        raise ConfigError(f"{path}: the two halves are no CURVE key pair; make a new one")
+
+
+def _check_client(path: Path, client: ClientKey, users: dict[str, User], server: ServerKey) -> None:
+    from zmq.utils import z85
+
+    try:
+        whole = len(client.public) == 40 and len(z85.decode(client.public)) == 32
+    except (KeyError, ValueError):
+        whole = False
+    if not whole:
+        raise ConfigError(f"{path}: public is no CURVE key of 40 characters; make a new one")
+    if client.public in users or client.public == server.public:
+        raise ConfigError(f"{path}: another name has the same key, so neither could be revoked; make a new one")
+    if not client.roles:
+        raise ConfigError(f"{path}: has no role; there are {', '.join(Role)}")
+    if client.name != path.name.removesuffix(SUFFIX):
+        raise ConfigError(f"{path}: holds the name {client.name!r}; revoking would miss it")

@@ -1,0 +1,115 @@
+"""Header frames: from bytes to messages and back; whatever is wrong with one becomes a typed error."""
+
+import operator
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from reidd import errors
+from reidd.errors import BusyError, IdError, ReiddError, RequestError, UnknownOpError, UnknownVersionError
+from reidd.protocol.limits import MAX_HEADER_BYTES, MAX_ID, MAX_PARTS, MAX_REQUEST_ID, MAX_ROWS, VERSION
+from reidd.protocol.parts import Feature
+from reidd.protocol.replies import AnyReply, Failed
+from reidd.protocol.requests import OPS, AnyRequest
+
+_encoder = msgspec.json.Encoder()
+_requests: msgspec.json.Decoder[AnyRequest] = msgspec.json.Decoder(AnyRequest)
+_replies: msgspec.json.Decoder[AnyReply] = msgspec.json.Decoder(AnyReply)
+
+
+class _RequestIdOnly(Struct):
+    request: str = ""
+
+
+def encode(message: Struct) -> bytes:
+    """Return one header frame."""
+    return _encoder.encode(message)
+
+
+def decode_request(header: bytes) -> AnyRequest:
+    """Read a request's header.
+
+    Raises:
+        RequestError: it is not JSON, or a field is missing, unknown or wrong; names the field.
+        UnknownVersionError: another version of the protocol; names ours.
+        UnknownOpError: no such op; names those there are.
+        IdError: the id is not an integer in [0, 2^63 - 1].
+    """
+    if len(header) > MAX_HEADER_BYTES:
+        raise RequestError(f"header has {len(header)} bytes, expected at most {MAX_HEADER_BYTES}")
+    try:
+        request: AnyRequest = _requests.decode(header)
+    except msgspec.ValidationError as error:
+        raise _request_error(str(error)) from None
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise RequestError(f"header is no JSON object: {error}") from None
+    _check_amount(request)
+    return request
+
+
+def request_id(header: bytes) -> str:
+    """Return the request id of a header that may be wrong in every other way; "" when it cannot be read."""
+    if len(header) > MAX_HEADER_BYTES:
+        return ""
+    try:
+        return msgspec.json.decode(header, type=_RequestIdOnly).request[:MAX_REQUEST_ID]
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return ""
+
+
+def decode_reply(header: bytes) -> AnyReply:
+    """Read a reply's header."""
+    reply: AnyReply = _replies.decode(header)
+    return reply
+
+
+def failed(error: ReiddError, request: str) -> Failed:
+    """Turn an exception into the reply that carries it."""
+    after_s = error.retry_after_s if isinstance(error, BusyError) else None
+    after_ms = None if after_s is None else round(after_s * 1000)
+    return Failed(request=request, code=error.code, message=str(error), retry_after_ms=after_ms)
+
+
+def raised(reply: Failed) -> ReiddError:
+    """Turn an error reply back into the exception it came from."""
+    if reply.code == BusyError.code:
+        return BusyError(reply.message, None if reply.retry_after_ms is None else reply.retry_after_ms / 1000)
+    return errors.codes().get(reply.code, ReiddError)(reply.message)
+
+
+def checked_id(id: Any) -> int:
+    """Return an id as a plain int: whatever `operator.index` takes, so a tracker's numpy integers too.
+
+    Raises:
+        IdError: it is a bool, a float, a string or something else, or lies outside [0, 2^63 - 1].
+    """
+    try:
+        number = -1 if isinstance(id, (bool, np.bool_)) else operator.index(id)
+    except TypeError:
+        number = -1
+    if not 0 <= number <= MAX_ID:
+        raise IdError(f"id is {id!r} ({type(id).__name__}); expected an integer from 0 to 2^63 - 1")
+    return number
+
+
+def _check_amount(request: AnyRequest) -> None:
+    rows = sum(part.shape[0] for part in request.frames if isinstance(part, Feature))
+    images = sum(len(part.boxes or [()]) for part in request.frames if not isinstance(part, Feature))
+    if rows > MAX_ROWS:
+        raise RequestError(f"parts: {rows} feature rows; expected at most {MAX_ROWS} in one request")
+    if images > MAX_PARTS:
+        raise RequestError(f"parts: {images} images; expected at most {MAX_PARTS} in one request")
+
+
+def _request_error(text: str) -> RequestError:
+    what, _, where = text.partition(" - at `$")
+    key = where.strip("`").lstrip(".")
+    if key == "v":
+        return UnknownVersionError(f"v: {what}; this daemon speaks version {VERSION}")
+    if key == "op" or "missing required field `op`" in what:
+        return UnknownOpError(f"op: {what}; the ops are {', '.join(OPS)}")
+    if key == "id":
+        return IdError(f"id: {what}; expected an integer from 0 to 2^63 - 1")
+    return RequestError(f"{key}: {what}" if key else f"header: {what}")

@@ -1,0 +1,27 @@
+"""The numbers of the contract: version, limits, and the types of fields that messages share."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+VERSION = 1
+MAX_ID = 2**63 - 1
+MAX_PARTS = 64
+"""Images of one request, whether each has a frame of its own or several are boxes within one."""
+MAX_ROWS = 1000
+"""Feature rows of one request or reply."""
+MAX_HEADER_BYTES = 1 << 20
+MAX_FRAME_BYTES = 128 << 20
+DEFAULT_DEADLINE_MS = 5000
+MAX_DEADLINE_MS = 600_000
+MAX_REQUEST_ID = 128
+"""Characters of a request id."""
+
+Id = Annotated[int, Meta(ge=0, le=MAX_ID)]
+TopK = Annotated[int, Meta(ge=1, le=100_000)]
+Positive = Annotated[int, Meta(ge=1, le=MAX_ID)]
+Natural = Annotated[int, Meta(ge=0, le=MAX_ID)]
+RequestId = Annotated[str, Meta(max_length=MAX_REQUEST_ID)]
+DeadlineMs = Annotated[int, Meta(ge=1, le=MAX_DEADLINE_MS)]
+Version = Annotated[int, Meta(ge=VERSION, le=VERSION)]
+Text = Annotated[str, Meta(max_length=256)]

@@ -1,0 +1,124 @@
+"""What the daemon answers."""
+
+from typing import Any, TypeAlias
+
+from msgspec import Struct
+
+from reidd.engines import Accelerator, Engine
+from reidd.protocol.limits import VERSION
+from reidd.protocol.records import ExplanationRecord, IdRecord, PairRecord, ResultRecord
+
+
+class Reply(Struct, frozen=True, kw_only=True, tag_field="reply"):
+    """What every reply carries; `request` repeats the request's."""
+
+    v: int = VERSION
+    request: str = ""
+
+
+class Failed(Reply, frozen=True, kw_only=True, tag="error"):
+    """The request was not carried out: a stable code for programs, a sentence for people."""
+
+    code: str
+    message: str
+    retry_after_ms: int | None = None
+    """With code "busy": when there is likely to be room."""
+
+
+class Done(Reply, frozen=True, kw_only=True, tag="done"):
+    """It is done, and there is nothing more to say."""
+
+
+class Array(Reply, frozen=True, kw_only=True, tag="array"):
+    """Features (rows, dim) or distances (1, n); the frame holds little-endian float32."""
+
+    shape: tuple[int, int]
+    engine: Engine | None = None
+    accelerator: Accelerator | None = None
+    degraded: bool = False
+
+
+class Results(Reply, frozen=True, kw_only=True, tag="results"):
+    """One result per image; the frame holds the distances, little-endian float32 of `shape`, if asked for."""
+
+    results: list[ResultRecord]
+    shape: tuple[int, int]
+    engine: Engine | None = None
+    accelerator: Accelerator | None = None
+    degraded: bool = False
+    """A more wanted engine/accelerator pair is out of service."""
+
+
+class Changed(Reply, frozen=True, kw_only=True, tag="changed"):
+    """What a change did: instance numbers added, and how many instances went."""
+
+    added: list[int] = []
+    dropped: list[int] = []
+    overwritten: list[int] = []
+    removed: int = 0
+    moved: list[int] = []
+
+
+class ExplanationReply(Reply, frozen=True, kw_only=True, tag="explanation"):
+    """The instance behind the nearest id, and the next id; null when the gallery is empty. Distances lie in [0, 2]."""
+
+    explanation: ExplanationRecord | None
+
+
+class IdList(Reply, frozen=True, kw_only=True, tag="ids"):
+    """Every id, in ascending order."""
+
+    ids: list[IdRecord]
+
+
+class RowsReply(Reply, frozen=True, kw_only=True, tag="rows"):
+    """Instances in order of age; the frame holds their features."""
+
+    shape: tuple[int, int]
+    instances: list[int]
+    ids: list[int]
+    times_ns: list[int]
+
+
+class StatusReply(Reply, frozen=True, kw_only=True, tag="status"):
+    """How the daemon is. Times in seconds, sizes in instances."""
+
+    version: str
+    pid: int
+    uptime: float
+    model: str
+    purpose: str
+    engine: Engine | None
+    accelerator: Accelerator | None
+    workers: int
+    waiting: int
+    count: int
+    id_count: int
+    capacity: int
+    dim: int
+    space: str
+    limit: tuple[int, str] | None
+    ring: str
+    analytics: str
+    epoch: str
+    seq: int
+    degraded: bool = False
+    pairs: list[PairRecord] = []
+    damage: list[str] = []
+    """What was wrong with the stored gallery at the start, in sentences."""
+    model_labels: list[str] | None = None
+    model_colors: list[list[int]] | None = None
+
+
+class EventList(Reply, frozen=True, kw_only=True, tag="events"):
+    """Recent events, oldest first; `complete` is false when older ones are no longer held."""
+
+    epoch: str
+    complete: bool
+    events: list[Any]
+    """Each an object, as it was published."""
+
+
+AnyReply: TypeAlias = (
+    Failed | Done | Array | Results | Changed | ExplanationReply | IdList | RowsReply | StatusReply | EventList
+)

@@ -1,0 +1,143 @@
+"""Requests that read or change the gallery as a whole: answered by its one writer."""
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from reidd import protocol
+from reidd.errors import RequestError
+from reidd.gallery import Change, Gallery
+from reidd.protocol import Event, PredictionRecord, ResultRecord
+from reidd.service import Answer, float32_bytes
+
+
+class GalleryService:
+    """Answers requests that read or change the gallery as a whole; the gallery's only writer."""
+
+    def __init__(self, gallery: Gallery):
+        self._gallery = gallery
+
+    def answer(self, request: protocol.AnyRequest, features: np.ndarray | None = None) -> Answer:
+        """Answer one request; `features` are those that an `AddToGallery` stores."""
+        match request:
+            case protocol.AddToGallery():
+                return self._add(request, features)
+            case protocol.RemoveFromGallery():
+                change = self._gallery.remove(request.id)
+                return _changed(request, change, Event(type="removed", id=request.id, count=change.removed))
+            case protocol.Clear():
+                change = self._gallery.clear()
+                return _changed(request, change, Event(type="cleared", count=change.removed))
+            case protocol.SetPerIdGalleryLimit():
+                return self._limit(request)
+            case protocol.SetLabel():
+                self._gallery.set_label(request.id, request.label)
+                event = Event(type="labelled", id=request.id, label=request.label)
+                return Answer(protocol.Done(request=request.request), events=(event,))
+            case protocol.Ids():
+                return Answer(protocol.IdList(request=request.request, ids=self._ids()))
+            case protocol.Rows():
+                return self._rows(request)
+        return self._mend(request)
+
+    def labelled(self, records: Sequence[ResultRecord]) -> list[ResultRecord]:
+        """Put the ids' names into predictions."""
+        names = self._gallery.labels()
+        if not names:
+            return list(records)
+        return [
+            ResultRecord(
+                [PredictionRecord(p.id, p.rank, p.distance, names.get(p.id)) for p in r.predictions],
+                r.duration,
+                r.verdict,
+            )
+            for r in records
+        ]
+
+    def _mend(self, request: protocol.AnyRequest) -> Answer:
+        match request:
+            case protocol.Pin() | protocol.Unpin():
+                return self._pin(request)
+            case protocol.Rename() | protocol.Merge():
+                return self._merge(request)
+            case protocol.Move():
+                change = self._gallery.move(request.instance, request.id)
+                return _changed(request, change, Event(type="moved", id=request.id, instances=list(change.moved)))
+            case protocol.Undo():
+                return _changed(request, self._gallery.undo(), Event(type="undone"))
+            case protocol.SetTtl():
+                self._gallery.set_ttl(request.seconds, request.id)
+                event = Event(
+                    type="limited", id=msgspec.UNSET if request.id is None else request.id, ttl_s=request.seconds
+                )
+                return Answer(protocol.Done(request=request.request), events=(event,))
+        raise RequestError(f"{type(request).__name__} is not about the gallery")
+
+    def _add(self, request: protocol.AddToGallery, features: np.ndarray | None) -> Answer:
+        if features is None or not len(features):
+            raise RequestError("parts: expected at least one image or feature to add")
+        change = self._gallery.add(request.id, features)
+        dropped = [instance for instance, _ in change.dropped]
+        overwritten = [instance for instance, _ in change.overwritten]
+        reply = protocol.Changed(
+            request=request.request, added=list(change.added), dropped=dropped, overwritten=overwritten
+        )
+        events = [Event(type="added", id=request.id, instances=list(change.added), dropped=dropped)]
+        if overwritten:
+            events.append(Event(type="overwritten", instances=overwritten))
+        return Answer(reply, events=tuple(events))
+
+    def _pin(self, request: protocol.Pin | protocol.Unpin) -> Answer:
+        if isinstance(request, protocol.Pin):
+            self._gallery.pin(request.id)
+            event = Event(type="pinned", id=request.id)
+        else:
+            self._gallery.unpin(request.id)
+            event = Event(type="unpinned", id=request.id)
+        return Answer(protocol.Done(request=request.request), events=(event,))
+
+    def _merge(self, request: protocol.Rename | protocol.Merge) -> Answer:
+        if request.id == request.into_id:
+            raise RequestError(f"id {request.id} cannot become itself; name two ids")
+        if isinstance(request, protocol.Rename):
+            change = self._gallery.rename(request.id, request.into_id)
+            return _changed(request, change, Event(type="renamed", id=request.id, into_id=request.into_id))
+        change = self._gallery.merge(request.id, request.into_id)
+        return _changed(request, change, Event(type="merged", id=request.id, into_id=request.into_id))
+
+    def _limit(self, request: protocol.SetPerIdGalleryLimit) -> Answer:
+        change = self._gallery.set_limit(request.count, request.drop_method)
+        dropped = [instance for instance, _ in change.dropped]
+        event = Event(type="limited", count=request.count, drop_method=request.drop_method, dropped=dropped)
+        return Answer(protocol.Changed(request=request.request, dropped=dropped), events=(event,))
+
+    def _ids(self) -> list[protocol.IdRecord]:
+        names, pinned = self._gallery.labels(), set(self._gallery.pinned())
+        return [
+            protocol.IdRecord(id, self._gallery.count(id), names.get(id), id in pinned) for id in self._gallery.ids()
+        ]
+
+    def _rows(self, request: protocol.Rows) -> Answer:
+        rows = self._gallery.reader.rows(request.after, request.limit)
+        reply = protocol.RowsReply(
+            request=request.request,
+            shape=(rows.features.shape[0], rows.features.shape[1]),
+            instances=rows.numbers.tolist(),
+            ids=rows.ids.tolist(),
+            times_ns=rows.times_ns.tolist(),
+        )
+        return Answer(reply, (float32_bytes(rows.features),))
+
+
+def _changed(request: protocol.Request, change: Change, event: Event) -> Answer:
+    """Answer with what a change did to instances."""
+    reply = protocol.Changed(
+        request=request.request,
+        added=list(change.added),
+        dropped=[instance for instance, _ in change.dropped],
+        overwritten=[instance for instance, _ in change.overwritten],
+        removed=change.removed,
+        moved=list(change.moved),
+    )
+    return Answer(reply, events=(event,))
