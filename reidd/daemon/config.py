@@ -1,0 +1,96 @@
+"""The one configuration file: TOML into one frozen struct; whatever is not known is refused."""
+
+import difflib
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from reidd.engines import Accelerator, Engine
+from reidd.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+class Pair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One engine/accelerator pair of the configured order."""
+
+    engine: Engine
+    accelerator: Accelerator = Accelerator.DEFAULT
+    optional: bool = False
+    """Not missed where it has never worked: answers of the next pair are not called degraded."""
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What an operator may set; every default runs on a bare Raspberry Pi."""
+
+    model: str = "reidd/person"
+    """`<publisher>/<name>` of the model folder."""
+    models: str | None = None
+    """A folder of model folders, searched before the user's and the embedded one."""
+    engines: Annotated[tuple[Pair, ...], Meta(min_length=1)] = (
+        Pair(Engine.TFLITE, Accelerator.EDGE_TPU, optional=True),
+        Pair(Engine.TFLITE, Accelerator.CPU),
+        Pair(Engine.DNN, Accelerator.CPU),
+    )
+    """What to run the network with: the first pair that works here."""
+    workers: Annotated[int, Meta(ge=1, le=64)] = 2
+    """Worker processes: images examined side by side."""
+    threads: Annotated[int, Meta(ge=1, le=64)] = 1
+    """Threads of each worker's network; more than one costs more than it gives once all cores are busy."""
+    hang_s: Annotated[float, Meta(ge=0.05, le=600)] = 1.0
+    """Seconds after which a worker that is silent on one image is taken for hung and replaced."""
+    max_pause_s: Annotated[float, Meta(ge=0.1, le=3600)] = 30.0
+    """Seconds, at most, after which a pair that failed is tried again."""
+    capacity: Annotated[int, Meta(ge=1, le=10_000_000)] = 10_000
+    """Instances the gallery holds; when it is full, the oldest one makes room."""
+    tcp: str | None = None
+    """Serve requests from other machines here too, such as "tcp://0.0.0.0:7340"; takes keys."""
+    tcp_analytics: str | None = None
+    """Send events to other machines from here, such as "tcp://0.0.0.0:7341"; takes tcp and keys."""
+    keys_folder: str | None = None
+    """The server's key and who is allowed in over tcp; by default the folder keys beside the machine's reidd.toml."""
+    runtime_folder: str | None = None
+    """Sockets and ring; by default systemd's, /run/reidd for root, or the user's runtime folder."""
+    state_folder: str | None = None
+    """The durable gallery; by default systemd's, /var/lib/reidd for root, or the user's state folder."""
+
+
+def read(given: Path | None, places: Iterable[Path]) -> Config:
+    """Read the configuration that is named, else the first of these places that exists, else take the defaults."""
+    path = given or next((place for place in places if place.is_file()), None)
+    return parse(path) if path else Config()
+
+
+def parse(path: Path) -> Config:
+    """Read a configuration file.
+
+    Raises:
+        ConfigError: it cannot be read, is no TOML, or holds a wrong or unknown key; names the file, the key and the
+            nearest right one.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is no TOML: {error}") from None
+    for key in raw:
+        if key not in Config.__struct_fields__:
+            raise ConfigError(f"{path}: unknown key {key!r}{_nearest(key, Config.__struct_fields__)}")
+    try:
+        return msgspec.convert(raw, Config)
+    except msgspec.ValidationError as error:
+        text, _, where = str(error).partition(" - at `$")
+        raise ConfigError(f"{path}: {where.strip('`').lstrip('.')}: {text}") from None
+
+
+def _nearest(key: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(key, known, 1)
+    return f"; did you mean {near[0]!r}?" if near else f"; the keys are {', '.join(known)}"

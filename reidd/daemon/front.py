@@ -1,0 +1,65 @@
+"""Where requests come in and replies go out: the socket file of this machine, and the door on tcp if there is one."""
+
+from collections.abc import Container, Iterator, Sequence
+from typing import NamedTuple
+
+import zmq
+
+from reidd.daemon.door import Door
+from reidd.daemon.envelope import Caller, arrived, passed_over
+from reidd.keys import User
+
+MESSAGES_PER_TURN = 64
+"""How many requests one turn of the loop takes in from each socket: their changes share one transaction."""
+
+
+class Arrival(NamedTuple):
+    """One message as it came, and the public key of whoever sent it; no key: somebody on this machine."""
+
+    message: list[bytes]
+    key: str | None = None
+
+
+class Front:
+    """The sockets that clients talk to. Over tcp every message carries the key its connection came in with."""
+
+    def __init__(self, local: "zmq.Socket[bytes]", door: Door | None):
+        self._local, self.door = local, door
+
+    @property
+    def sources(self) -> "tuple[zmq.Socket[bytes], ...]":
+        """What to poll."""
+        return (self._local, *(self.door.sources if self.door else ()))
+
+    @property
+    def remote_analytics(self) -> str:
+        """Where somebody who came in over tcp hears events; empty for nowhere."""
+        return self.door.analytics_endpoint if self.door else ""
+
+    def arrivals(self, ready: "Container[zmq.Socket[bytes] | int]") -> Iterator[Arrival]:
+        """What has come, as much as one turn takes in."""
+        if self._local in ready:
+            yield from map(Arrival, arrived(self._local, MESSAGES_PER_TURN))
+        if self.door is not None and self.door.requests in ready:
+            yield from _arrived_with_keys(self.door.requests)
+
+    def user(self, key: str | None) -> User | None:
+        """Whoever holds a key; None for somebody on this machine. Raises ForbiddenError for a revoked key."""
+        return None if key is None or self.door is None else self.door.user(key)
+
+    def reply(self, caller: Caller, frames: Sequence[bytes | memoryview]) -> None:
+        """Send a reply; one that cannot be delivered is dropped."""
+        remote = self.door is not None and caller.remote
+        socket = self.door.requests if self.door is not None and remote else self._local
+        socket.send_multipart([*caller.envelope, *frames])
+
+
+def _arrived_with_keys(socket: "zmq.Socket[bytes]") -> Iterator[Arrival]:
+    for _ in range(MESSAGES_PER_TURN):
+        try:
+            frames = socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            yield Arrival([frame.bytes for frame in frames], str(frames[-1].get("User-Id")))
+        except zmq.Again:
+            return
+        except MemoryError:
+            passed_over(socket)

@@ -1,0 +1,237 @@
+"""The daemon's life: one per runtime folder, sockets opened and closed, signals heeded, readiness told."""
+
+import fcntl
+import logging
+import os
+import signal
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import zmq
+
+from reidd import places
+from reidd.daemon import memory
+from reidd.daemon.door import Addresses, Door
+from reidd.daemon.front import Front
+from reidd.daemon.ladder import Rung
+from reidd.daemon.notify import notify
+from reidd.daemon.orders import Orders, Pair
+from reidd.daemon.patience import HANG_S, Patience
+from reidd.daemon.pool import MAX_PAUSE_S, Pool
+from reidd.daemon.publisher import Publisher
+from reidd.daemon.server import Server
+from reidd.daemon.sockets import bound, inherited
+from reidd.errors import ConfigError
+from reidd.gallery import Gallery
+from reidd.model import ModelConfig
+
+log = logging.getLogger(__name__)
+
+START_POLL_MS = 50
+MOST_DIM = 2048
+
+
+class Settings(NamedTuple):
+    """What one daemon runs with."""
+
+    model: ModelConfig
+    runtime: Path
+    state: Path
+    rungs: Sequence[Rung]
+    """What to run the network with, most wanted first."""
+    workers: int
+    threads: int
+    capacity: int
+    hang_s: float = HANG_S
+    max_pause_s: float = MAX_PAUSE_S
+    tcp: Addresses | None = None
+    keys: Path | None = None
+    """The folder of keys, without which tcp is not served."""
+
+
+class Stopped(Exception):  # noqa: N818  (no error: somebody asked)
+    """A signal asked the daemon to end before it was ready."""
+
+
+def serve(settings: Settings) -> None:
+    """Run a daemon until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigError: the folders cannot be used, or another daemon uses them.
+        BackendUnavailableError: no configured engine/accelerator pair runs here.
+        FeatureSpaceError: the stored gallery belongs to another model.
+    """
+    with ExitStack() as stack:
+        # What is written here is features: for this user and its group only.
+        os.umask(0o027)
+        _make_folder(settings.runtime)
+        _make_folder(settings.state)
+        stack.enter_context(_only_one(settings.runtime))
+        asked_to_stop, wakeup = _heed_signals(stack)
+        memory.bound(settings.capacity, settings.model.extras.dim or MOST_DIM)
+        context = stack.enter_context(zmq.Context())
+        given = inherited()
+        front = bound(stack, context, zmq.ROUTER, settings.runtime / places.SOCKET, mode=0o660, given=given)
+        # A reply to a client that is gone or reads nothing is dropped: it must not block the loop.
+        front.setsockopt(zmq.SNDTIMEO, 0)
+        pub = bound(stack, context, zmq.PUB, settings.runtime / places.ANALYTICS, mode=0o660, given=given)
+        pool = _pool(stack, context, settings)
+        try:
+            gallery = stack.enter_context(_gallery(settings, pool, asked_to_stop))
+            _wait_for_worker(pool, asked_to_stop)
+        except Stopped:
+            return
+        door = _door(stack, context, settings)
+        server = Server(
+            front=Front(front, door),
+            pool=pool,
+            publisher=Publisher(pub, settings.model.id, door),
+            gallery=gallery,
+            model=settings.model,
+            wakeup=wakeup,
+            ring=settings.runtime / places.RING,
+            analytics=f"ipc://{settings.runtime / places.ANALYTICS}",
+        )
+        for sentence in gallery.damage:
+            log.warning("stored gallery: %s", sentence)
+        notify("READY=1")
+        log.info(
+            "ready: %s with %d instances on ipc://%s",
+            settings.model.id,
+            gallery.count(),
+            settings.runtime / places.SOCKET,
+        )
+        server.run(asked_to_stop)
+        notify("STOPPING=1")
+        # Stopped for good: a runtime folder on a disk would keep the features. After a crash readers still have them.
+        stack.callback((settings.runtime / places.RING).unlink, missing_ok=True)
+        log.info("stopping")
+
+
+class Signals:
+    """Whether a signal has asked the process to end."""
+
+    def __init__(self) -> None:
+        self.stop = False
+
+    def __call__(self) -> bool:
+        """Say whether one has come."""
+        return self.stop
+
+
+def _heed_signals(stack: ExitStack) -> tuple[Signals, socket.socket]:
+    """SIGTERM and SIGINT set a flag; these and SIGCHLD make the wake-up socket readable, which ends a poll."""
+    asked = Signals()
+
+    def ask(number: int, _: object) -> None:
+        log.debug("signal %d", number)
+        asked.stop = True
+
+    receiver, sender = socket.socketpair()
+    for end in (receiver, sender):
+        end.setblocking(False)
+        stack.callback(end.close)
+    signal.signal(signal.SIGTERM, ask)
+    signal.signal(signal.SIGINT, ask)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    stack.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False))
+    return asked, receiver
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        owner = folder.stat().st_uid
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be made: {error.strerror}; choose another folder") from None
+    if owner != os.geteuid():
+        raise ConfigError(f"{folder}: belongs to uid {owner}, not to uid {os.geteuid()}; choose another folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"{folder}: cannot be written to; choose another folder or mend its permissions")
+
+
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock for life, for a second process could silently take over the sockets' paths."""
+    with (folder / "reidd.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            pid = lock.read().strip() or "unknown"
+            raise ConfigError(
+                f"{folder}: another reidd (pid {pid}) serves this folder; stop it or choose another"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def _pool(stack: ExitStack, context: "zmq.Context[zmq.Socket[bytes]]", settings: Settings) -> Pool:
+    path = settings.runtime / "workers.sock"
+
+    def orders(identity: str, pairs: Sequence[Pair]) -> Orders:
+        return Orders(
+            identity=identity,
+            core=os.getpid(),
+            endpoint=f"ipc://{path}",
+            ring=str(settings.runtime / places.RING),
+            model_file=str(settings.model.origin.absolute()),
+            pairs=list(pairs),
+            threads=settings.threads,
+            log_level=logging.getLogger().level,
+        )
+
+    workers = bound(stack, context, zmq.ROUTER, path, mode=0o600)
+    pool = Pool(
+        workers,
+        orders,
+        settings.workers,
+        settings.rungs,
+        patience=Patience(settings.hang_s),
+        max_pause_s=settings.max_pause_s,
+    )
+    stack.callback(pool.stop)
+    pool.tick()
+    return pool
+
+
+def _door(stack: ExitStack, context: "zmq.Context[zmq.Socket[bytes]]", settings: Settings) -> Door | None:
+    """Open tcp, last of all: until the loop runs nobody would answer its handshakes."""
+    if settings.tcp is None:
+        return None
+    if settings.keys is None:
+        raise ConfigError("tcp needs a folder of keys; make one with `reidd keys new NAME`")
+    door = Door(context, settings.keys, settings.tcp)
+    stack.callback(door.close)
+    log.info("tcp: %s, with CURVE only; a random key is refused", door.endpoint)
+    return door
+
+
+def _gallery(settings: Settings, pool: Pool, asked_to_stop: Signals) -> Gallery:
+    # Read while the workers start, unless only a worker can tell the dimension.
+    dim = settings.model.extras.dim or _wait_for_worker(pool, asked_to_stop)
+    return Gallery.open(
+        dim=dim,
+        space=settings.model.feature_space(),
+        capacity=settings.capacity,
+        ring_path=settings.runtime / places.RING,
+        store_path=settings.state / places.STORE,
+    )
+
+
+def _wait_for_worker(pool: Pool, asked_to_stop: Signals) -> int:
+    """Return the feature's dimension once a worker is ready; raise when none of the configured pairs can run."""
+    while pool.ready is None:
+        if asked_to_stop():
+            raise Stopped
+        if pool.failure is not None:
+            raise pool.failure
+        if pool.socket.poll(START_POLL_MS):
+            pool.receive()
+        pool.tick()
+    return pool.ready.dim

@@ -1,0 +1,53 @@
+"""What the core and a worker say to each other beside requests and replies."""
+
+import logging
+from typing import TypeAlias
+
+import msgspec
+
+from reidd.engines import Accelerator, Engine
+
+TRYING, READY, FAILED, ANSWER, FAULT = b"trying", b"ready", b"failed", b"answer", b"fault"
+"""A worker loads a pair; has loaded one; could load none; has answered; got nonsense from its backend."""
+
+Pair: TypeAlias = tuple[Engine, Accelerator]
+
+
+class Orders(msgspec.Struct, frozen=True):
+    """What the core tells a worker when it starts it."""
+
+    identity: str
+    core: int
+    """The process that gives the orders; the worker does not outlive it."""
+    endpoint: str
+    ring: str
+    model_file: str
+    pairs: list[Pair]
+    threads: int
+    log_level: int = logging.INFO
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """A pair that could not be loaded, and why."""
+
+    pair: Pair
+    reason: str
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """What a worker says once its network is loaded."""
+
+    pair: Pair
+    """As the core named it; `DEFAULT` has become a real accelerator in the next two."""
+    engine: Engine
+    accelerator: Accelerator
+    dim: int
+    image_s: float
+    """Seconds that one encoded image took it, once everything was loaded."""
+    refused: list[Refusal] = []
+
+
+def spoken(pair: Pair) -> str:
+    """Return a pair as people write it, such as "TFLITE/EDGE_TPU"."""
+    engine, accelerator = pair
+    return str(engine) if accelerator is Accelerator.DEFAULT else f"{engine}/{accelerator}"

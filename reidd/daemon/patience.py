@@ -1,0 +1,41 @@
+"""How long a worker may be silent: longer than it ever needs, but not much."""
+
+from dataclasses import dataclass
+
+from reidd.daemon.crew import Worker
+
+HANG_S = 1.0
+"""For one image. Half of a request's usual time, so that the other half is left for the next pair."""
+HANG_PER_IMAGE_S = 0.25
+"""What each further image of a request may add."""
+SLOW_FACTOR = 20
+"""At least so many times what an image took the worker when it started, for boards and networks differ."""
+START_S = 60.0
+"""Until it tries its first pair: a slow board needs long to import a runtime."""
+LOAD_S = 30.0
+
+
+@dataclass(frozen=True)
+class Patience:
+    """The limits, as configured."""
+
+    hang_s: float = HANG_S
+    load_s: float = LOAD_S
+
+    def complaint(self, worker: Worker, now: float) -> str | None:
+        """What a worker is to be given up for, as words for the log, or None."""
+        if (death := worker.death()) is not None:
+            return death
+        limit_s = self._limit_s(worker)
+        if limit_s is None or now - worker.since <= limit_s:
+            return None
+        doing = "was not ready within" if worker.ready is None else "hung for more than"
+        return f"{doing} {limit_s:.3g} s"
+
+    def _limit_s(self, worker: Worker) -> float | None:
+        if worker.ready is None:
+            return START_S if worker.trying is None else self.load_s
+        if worker.job is None:
+            return None
+        images = max(1, worker.job.images)
+        return max(self.hang_s + HANG_PER_IMAGE_S * (images - 1), SLOW_FACTOR * images * worker.ready.image_s)

@@ -1,0 +1,252 @@
+"""The workers as the core sees them: given requests, watched, replaced, and moved to the best pair that works."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+import zmq
+
+from reidd import protocol
+from reidd.daemon.course import Course, Move
+from reidd.daemon.crew import Crew, Worker
+from reidd.daemon.envelope import arrived
+from reidd.daemon.jobs import Job, Line, Outcome
+from reidd.daemon.ladder import Ladder, Rung
+from reidd.daemon.orders import ANSWER, FAILED, FAULT, READY, TRYING, Orders, Pair, Ready, Refusal, spoken
+from reidd.daemon.patience import Patience
+from reidd.errors import BackendError, BackendUnavailableError, BusyError, DeadlineError
+
+log = logging.getLogger(__name__)
+
+MAX_WAITING = 256
+REPLIES_PER_TURN = 64
+MAX_ATTEMPTS = 2
+MAX_PAUSE_S = 30.0
+
+
+class Pool:
+    """Gives requests to workers, and gets each an answer or an error in time whatever happens to a worker.
+
+    A request whose worker is lost is tried once more, on another pair where one is at work. Of two idle workers the
+    one on the more wanted pair gets the next request, then the most recently used, because its caches are warm.
+    """
+
+    def __init__(
+        self,
+        socket: "zmq.Socket[bytes]",
+        orders: Callable[[str, Sequence[Pair]], Orders],
+        size: int,
+        rungs: Sequence[Rung],
+        *,
+        patience: Patience = Patience(),  # noqa: B008  (frozen)
+        max_pause_s: float = MAX_PAUSE_S,
+        max_waiting: int = MAX_WAITING,
+    ):
+        self.socket = socket
+        self.ladder = Ladder(list(rungs), max_pause_s)
+        self.failure: BackendUnavailableError | None = None
+        """Why no pair can run here, when none ever has."""
+        self._crew = Crew(orders, size, self.ladder)
+        self._course = Course(self._crew)
+        self._line = Line(max_waiting)
+        self._patience = patience
+        self._outcomes: list[Outcome] = []
+        self._switch: tuple[Job, Worker] | None = None
+        self._typical_s = 0.05
+
+    @property
+    def waiting(self) -> int:
+        """Requests that no worker has taken yet."""
+        return len(self._line)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a worker is at work or starting: then `tick` must be called often."""
+        return any(worker.job is not None or worker.ready is None for worker in self._crew)
+
+    @property
+    def alive(self) -> int:
+        """Workers that are ready."""
+        return len(self._crew.working())
+
+    @property
+    def ready(self) -> Ready | None:
+        """What the best worker runs, or last ran."""
+        return self._course.ready
+
+    @property
+    def degraded(self) -> bool:
+        """Whether requests go to a less wanted pair than they ought to."""
+        return self._course.degraded
+
+    def records(self) -> list[protocol.PairRecord]:
+        """Every pair of the order, how many workers run it, and what is wrong with it."""
+        return self._crew.records()
+
+    def submit(self, job: Job) -> None:
+        """Give a job to a worker, or let it wait for one.
+
+        Raises:
+            BusyError: too many wait already.
+        """
+        self._line.join(job, retry_after_s=max(0.1, len(self._line) * self._typical_s / max(1, self.alive)))
+        self._dispatch()
+
+    def switch(self, job: Job, pair: Pair) -> None:
+        """Try another pair in a new worker; when it is ready it and its like replace the present ones."""
+        if self._switch is not None:
+            raise BusyError("another change of engine is under way; try again in 1 s", 1.0)
+        self._switch = (job, self._crew.start([pair], time.monotonic(), candidate=True))
+
+    def receive(self) -> list[Outcome]:
+        """Take what the workers have sent."""
+        for identity, kind, *rest in arrived(self.socket, REPLIES_PER_TURN):
+            worker = self._crew.named(identity)
+            if worker is not None:
+                self._heard(worker, kind, rest)
+        self._dispatch()
+        return self._taken()
+
+    def tick(self) -> list[Outcome]:
+        """Replace workers that died or hang, give up on jobs whose time is up, try better pairs again."""
+        now = time.monotonic()
+        self._crew.reap()
+        for worker in self._crew:
+            self._watch(worker, now)
+        for job in self._line.expired(now):
+            self._outcomes.append(Outcome(job, self._too_late()))
+        if self.failure is None:
+            self._crew.recruit(now)
+        self._course.follow()
+        self._dispatch()
+        return self._taken()
+
+    def moves(self) -> list[Move]:
+        """The changes of pair since the last call."""
+        return self._course.moves()
+
+    def stop(self, grace_s: float = 0.3) -> None:
+        """End all workers, kindly and then not."""
+        self._crew.stop(grace_s)
+
+    def _taken(self) -> list[Outcome]:
+        outcomes, self._outcomes = self._outcomes, []
+        return outcomes
+
+    def _heard(self, worker: Worker, kind: bytes, rest: list[bytes]) -> None:
+        now = time.monotonic()
+        if kind == TRYING:
+            worker.trying, worker.since = msgspec.json.decode(rest[0], type=Pair), now
+        elif kind == READY:
+            self._became_ready(worker, msgspec.json.decode(rest[0], type=Ready), now)
+        elif kind == FAILED:
+            self._found_no_pair(worker, msgspec.json.decode(rest[0], type=list[Refusal]), now)
+        elif kind == FAULT:
+            self._lost(worker, rest[0].decode(), now)
+        elif kind == ANSWER and worker.job is not None and worker.ready is not None:
+            job, worker.job = worker.job, None
+            self._typical_s += 0.1 * (now - worker.since - self._typical_s)
+            if not worker.answered:
+                degraded = self.ladder.is_degraded(worker.pair)
+                self._outcomes.append(Outcome(job, rest, worker.ready, degraded))
+            if worker.retiring:
+                self._crew.end(worker)
+
+    def _became_ready(self, worker: Worker, ready: Ready, now: float) -> None:
+        self._refused(ready.refused, now)
+        worker.ready, worker.used = ready, now
+        self._crew.joined(worker)
+        if self._switch is not None and self._switch[1] is worker:
+            job, self._switch = self._switch[0], None
+            self.ladder.prefer(ready.pair)
+            self._outcomes.append(Outcome(job, [protocol.encode(protocol.Done(request=job.request.request))]))
+            for other in self._crew:
+                if other is not worker:
+                    self._crew.retire(other)
+        self.ladder.worked(ready.pair)
+        log.info("%s is ready on %s/%s", worker.name, ready.engine, ready.accelerator)
+        self._course.follow()
+
+    def _found_no_pair(self, worker: Worker, refusals: Sequence[Refusal], now: float) -> None:
+        self._crew.end(worker)
+        reasons = "; ".join(refusal.reason for refusal in refusals)
+        if self._switch is not None and self._switch[1] is worker:
+            job, self._switch = self._switch[0], None
+            self._outcomes.append(Outcome(job, BackendUnavailableError(reasons)))
+            return
+        self._refused(refusals, now)
+        if self.ready is None and {refusal.pair for refusal in refusals} == {rung.pair for rung in self.ladder}:
+            self.failure = BackendUnavailableError(reasons)
+
+    def _refused(self, refusals: Sequence[Refusal], now: float) -> None:
+        taken = {w.pair for w in self._crew.working()}
+        for pair, reason in ((r.pair, r.reason) for r in refusals):
+            if pair in taken:
+                # A Coral stick serves one process: the others do without it while that one lives.
+                self.ladder[pair].full = True
+                continue
+            pause_s = self.ladder.failed(pair, reason, now)
+            level = logging.DEBUG if self.ladder[pair].optional else logging.WARNING
+            log.log(level, "%s does not run: %s; next try in %.1f s", spoken(pair), reason, pause_s)
+
+    def _watch(self, worker: Worker, now: float) -> None:
+        if (complaint := self._patience.complaint(worker, now)) is not None:
+            self._lost(worker, complaint, now)
+        elif worker.job is not None and worker.job.until <= now and not worker.answered:
+            worker.answered = True
+            error = DeadlineError("the worker did not answer in time; wait longer")
+            self._outcomes.append(Outcome(worker.job, error))
+
+    def _lost(self, worker: Worker, reason: str, now: float) -> None:
+        """Give a worker up, charge the pair it ran, and try its request again where time allows."""
+        self._crew.end(worker)
+        pair = worker.ready.pair if worker.ready else worker.trying
+        if self._switch is not None and self._switch[1] is worker:
+            job, self._switch = self._switch[0], None
+            self._outcomes.append(Outcome(job, BackendUnavailableError(f"the worker {reason} while loading")))
+        elif pair is None:
+            self._crew.died_unborn(now)
+            log.warning("%s %s before it loaded anything", worker.name, reason)
+        else:
+            pause_s = self.ladder.failed(pair, reason, now)
+            self.ladder[pair].full = False
+            log.warning("%s on %s %s; that pair rests for %.1f s", worker.name, spoken(pair), reason, pause_s)
+        if worker.job is not None and not worker.answered and pair is not None:
+            self._again(worker.job, pair, reason, now)
+        self._course.follow()
+
+    def _again(self, job: Job, pair: Pair, reason: str, now: float) -> None:
+        job.failed_on.append(pair)
+        if job.until <= now:
+            self._outcomes.append(Outcome(job, DeadlineError(f"the worker {reason}, and the time was up; ask again")))
+        elif len(job.failed_on) < MAX_ATTEMPTS:
+            self._line.rejoin(job)
+        else:
+            if len(set(job.failed_on)) > 1 or len(self.ladder.rungs) == 1:
+                # What two pairs fail at is the request's fault; neither may be lost over a poisonous image.
+                self.ladder.forgive(job.failed_on)
+            error = BackendError(f"{len(job.failed_on)} workers were lost over this request; the last one {reason}")
+            self._outcomes.append(Outcome(job, error))
+
+    def _dispatch(self) -> None:
+        now = time.monotonic()
+        working = self._crew.working()
+        pairs = {worker.pair for worker in working}
+        for place, worker in enumerate(working):
+            while worker.idle and (job := self._job_for(worker, len(pairs) > 1, place >= self._crew.size)):
+                if job.until <= now:
+                    self._outcomes.append(Outcome(job, self._too_late()))
+                    continue
+                worker.job, worker.answered, worker.since, worker.used = job, False, now, now
+                self.socket.send_multipart([worker.identity, job.header, *job.frames])
+
+    def _job_for(self, worker: Worker, others: bool, reserve: bool) -> Job | None:
+        again = self._line.next_again(avoid=worker.pair if others else None)
+        return again if again is not None or reserve else self._line.next()
+
+    def _too_late(self) -> DeadlineError:
+        if self.alive:
+            return DeadlineError("no worker was free in time; send fewer requests or wait longer")
+        reasons = self.ladder.reasons() or "they are starting"
+        return DeadlineError(f"no worker was ready in time ({reasons}); try again in a moment")

@@ -1,0 +1,66 @@
+"""The PUB socket: numbered events, the recent ones kept for subscribers who missed some."""
+
+import secrets
+import time
+from collections import deque
+from typing import NamedTuple
+
+import msgspec
+import zmq
+
+from reidd import protocol
+from reidd.daemon.door import Door
+from reidd.daemon.rights import coarse_event
+from reidd.protocol import Event
+
+KEPT_EVENTS = 1000
+KEPT_BYTES = 1 << 20
+"""Of all kept events together: they travel in one reply."""
+
+
+class _Kept(NamedTuple):
+    """One event as it went out, on this machine and over tcp."""
+
+    exact: bytes
+    coarse: bytes
+
+
+class Publisher:
+    """Numbers events from 1 within one run of the daemon, which its epoch names, and sends them."""
+
+    def __init__(self, socket: "zmq.Socket[bytes]", model_id: str, door: Door | None = None):
+        self._socket, self._model_id, self._door = socket, model_id, door
+        self.epoch = secrets.token_hex(8)
+        self.seq = 0
+        self._recent: deque[_Kept] = deque()
+        self._recent_bytes = 0
+
+    def publish(self, event: Event) -> None:
+        """Send one event to whoever has subscribed to its type; slow subscribers lose messages, nobody waits."""
+        self.seq += 1
+        event = msgspec.structs.replace(
+            event, seq=self.seq, epoch=self.epoch, time=time.time(), model=event.model or self._model_id
+        )
+        exact = protocol.encode(event)
+        kept = _Kept(exact, exact if self._door is None else protocol.encode(coarse_event(event)))
+        self._keep(kept)
+        self._socket.send_multipart([event.type.encode(), kept.exact])
+        if self._door is not None and self._door.analytics is not None:
+            self._door.analytics.send_multipart([event.type.encode(), kept.coarse])
+
+    def since(self, request: protocol.Events, *, exact: bool = True) -> protocol.EventList:
+        """The events after a number, as far as they are kept, with exact distances or coarse ones."""
+        oldest_kept = self.seq - len(self._recent) + 1
+        missing = list(self._recent)[max(0, request.after + 1 - oldest_kept) :]
+        return protocol.EventList(
+            request=request.request,
+            epoch=self.epoch,
+            complete=request.after + 1 >= oldest_kept,
+            events=[msgspec.Raw(kept.exact if exact else kept.coarse) for kept in missing],
+        )
+
+    def _keep(self, event: _Kept) -> None:
+        self._recent.append(event)
+        self._recent_bytes += len(event.exact)
+        while len(self._recent) > KEPT_EVENTS or self._recent_bytes > KEPT_BYTES:
+            self._recent_bytes -= len(self._recent.popleft().exact)

@@ -1,0 +1,255 @@
+"""The core: one loop over the sockets, the only writer of the gallery. It decodes no image and loads no plugin."""
+
+import logging
+import socket
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import zmq
+
+from reidd import protocol
+from reidd.daemon.envelope import Caller, opened
+from reidd.daemon.events import identified, loaded, published
+from reidd.daemon.front import Arrival, Front
+from reidd.daemon.jobs import Job, Outcome
+from reidd.daemon.notify import notify, watchdog_interval_s
+from reidd.daemon.pool import Pool
+from reidd.daemon.publisher import Publisher
+from reidd.daemon.retries import Repeat, Retries, key_of
+from reidd.daemon.rights import check, coarse_reply, may_see_scores
+from reidd.daemon.status import status
+from reidd.errors import BackendError, ReiddError, RequestError, StorageUnavailableError
+from reidd.gallery import Gallery
+from reidd.model import ModelConfig
+from reidd.protocol import Event
+from reidd.service import Answer, float32_rows
+from reidd.service.changes import GalleryService
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.05
+BUSY_POLL_MS, IDLE_POLL_MS = 50, 1000
+
+
+class Change(msgspec.Struct, frozen=True):
+    """A change of the gallery that this turn's transaction will make."""
+
+    client: Caller
+    request: protocol.AnyRequest
+    features: np.ndarray | None = None
+
+
+class Server:
+    """Takes requests from the front socket, has workers answer those with images, and changes the gallery itself."""
+
+    def __init__(
+        self,
+        *,
+        front: Front,
+        pool: Pool,
+        publisher: Publisher,
+        gallery: Gallery,
+        model: ModelConfig,
+        wakeup: socket.socket,
+        ring: Path,
+        analytics: str,
+    ):
+        self._front, self._pool, self._publisher = front, pool, publisher
+        self._gallery, self._service = gallery, GalleryService(gallery)
+        self._model, self._wakeup, self._ring, self._analytics = model, wakeup, ring, analytics
+        self._retries = Retries()
+        self._started = time.monotonic()
+        self._poller = zmq.Poller()
+        for source in (*front.sources, pool.socket, wakeup.fileno()):
+            self._poller.register(source, zmq.POLLIN)
+        self._next_tick = 0.0
+        self._watchdog_s = watchdog_interval_s()
+        self._next_watchdog = 0.0
+
+    def run(self, asked_to_stop: Callable[[], bool]) -> None:
+        """Serve until asked to stop; a signal ends the wait through the wake-up socket."""
+        while not asked_to_stop():
+            busy = self._pool.waiting or self._pool.busy
+            ready = dict(self._poller.poll(BUSY_POLL_MS if busy else IDLE_POLL_MS))
+            self._turn(ready)
+
+    def _turn(self, ready: "dict[zmq.Socket[bytes] | int, int]") -> None:
+        changes: list[Change] = []
+        now = time.monotonic()
+        outcomes: list[Outcome] = []
+        if self._pool.socket in ready:
+            outcomes += self._pool.receive()
+        signalled = self._wakeup.fileno() in ready
+        if signalled:
+            self._wakeup.recv(4096)
+        if signalled or now >= self._next_tick:
+            outcomes += self._tick(now)
+        for move in self._pool.moves():
+            self._publisher.publish(loaded(move))
+        for outcome in outcomes:
+            self._conclude(outcome, changes)
+        if self._front.door is not None:
+            self._front.door.turn(now)
+        for arrival in self._front.arrivals(ready):
+            self._accept(arrival, changes)
+        self._make(changes)
+
+    def _tick(self, now: float) -> list[Outcome]:
+        self._next_tick = now + TICK_S
+        self._gallery.heartbeat()
+        self._expire()
+        # Fed by this loop, not by a thread, so that a hung loop gets us restarted.
+        if self._watchdog_s is not None and now >= self._next_watchdog:
+            self._next_watchdog = now + self._watchdog_s
+            notify("WATCHDOG=1")
+        return self._pool.tick()
+
+    def _expire(self) -> None:
+        """Let go of instances that have lived their time; on a failing disk they live until it works again."""
+        try:
+            dropped = self._gallery.expire().dropped
+        except StorageUnavailableError as error:
+            log.debug("nothing expires now: %s", error)
+            return
+        if dropped:
+            self._publisher.publish(Event(type="expired", dropped=[instance for instance, _ in dropped]))
+
+    def _accept(self, arrival: Arrival, changes: list[Change]) -> None:
+        """Take one request in."""
+        caller, header = Caller((arrival.message[0],), arrival.key is not None), b""
+        try:
+            envelope, header, frames = opened(arrival.message)
+            caller = caller._replace(envelope=envelope)
+            caller = caller._replace(user=self._front.user(arrival.key))
+            request = protocol.decode_request(header)
+            check(caller.user, request)
+            if len(frames) != len(request.frames):
+                raise RequestError(f"{len(request.frames)} parts are described but {len(frames)} frames came")
+            caller = caller._replace(retry=key_of(request, frames, caller.user))
+            if not self._repeated(caller):
+                self._route(caller, request, header, frames, changes)
+        except ReiddError as error:
+            self._fail(caller, protocol.request_id(header), error)
+        except Exception as error:  # the net around one request
+            self._fail(caller, protocol.request_id(header), unforeseen(error))
+
+    def _repeated(self, caller: Caller) -> bool:
+        """Whether this very change was asked for already; then it is answered, now or together with the first."""
+        if not caller.retry:
+            return False
+        known = self._retries.noted(caller.retry, caller, time.monotonic())
+        if isinstance(known, bytes):
+            self._front.reply(caller, [known])
+        return known is not Repeat.FIRST
+
+    def _route(
+        self, client: Caller, request: protocol.AnyRequest, header: bytes, frames: list[bytes], changes: list[Change]
+    ) -> None:
+        job = Job(client, request, header, frames, time.monotonic() + request.deadline_ms / 1000)
+        match request:
+            case protocol.Status():
+                self._say(client, Answer(self._status(request, client)))
+            case protocol.Events():
+                self._say(client, Answer(self._publisher.since(request, exact=may_see_scores(client.user))))
+            case protocol.PublishAnalytics():
+                self._say(client, Answer(protocol.Done(request=request.request), events=(published(request),)))
+            case protocol.Load():
+                self._pool.switch(job, (request.engine, request.accelerator))
+            case _ if request.needs_worker:
+                self._pool.submit(job)
+            case _ if request.changes_gallery:
+                changes.append(Change(client, request))
+            case _:
+                self._say(client, self._service.answer(request))
+
+    def _conclude(self, outcome: Outcome, changes: list[Change]) -> None:
+        """Settle one outcome; a worker that answers nonsense costs its request and no more."""
+        try:
+            self._settle(outcome, changes)
+        except Exception:  # the net around one request: a worker is not trusted to make sense
+            log.exception("a worker's answer makes no sense")
+            error = BackendError("the worker answered nonsense; ask again, and look into the daemon's log")
+            self._fail(outcome.job.client, outcome.job.request.request, error)
+
+    def _settle(self, outcome: Outcome, changes: list[Change]) -> None:
+        """Do with a worker's reply what its request asks for."""
+        job = outcome.job
+        if isinstance(outcome.reply, ReiddError):
+            self._fail(job.client, job.request.request, outcome.reply)
+            return
+        header, *frames = outcome.reply
+        reply = protocol.decode_reply(header)
+        if isinstance(job.request, protocol.AddToGallery) and isinstance(reply, protocol.Array):
+            changes.append(Change(job.client, job.request, float32_rows(reply.shape, frames[0])))
+            return
+        events: tuple[Event, ...] = ()
+        if isinstance(reply, protocol.Results):
+            labelled = self._service.labelled(reply.results)
+            reply = msgspec.structs.replace(reply, results=labelled, degraded=outcome.degraded)
+            events = (identified(reply),)
+        elif isinstance(reply, protocol.Array) and outcome.served is not None:
+            engine, accelerator = outcome.served.engine, outcome.served.accelerator
+            reply = msgspec.structs.replace(reply, engine=engine, accelerator=accelerator, degraded=outcome.degraded)
+        self._say(job.client, Answer(reply, tuple(frames), events))
+
+    def _make(self, changes: Sequence[Change]) -> None:
+        """Make a turn's changes in one transaction; only then is anybody told."""
+        if not changes:
+            return
+        answers: list[tuple[Change, Answer | ReiddError]] = []
+        try:
+            with self._gallery.transaction():
+                for change in changes:
+                    answers.append((change, self._attempt(change)))
+        except ReiddError as error:
+            for change in changes:
+                self._fail(change.client, change.request.request, error)
+            return
+        for change, answer in answers:
+            if isinstance(answer, ReiddError):
+                self._fail(change.client, change.request.request, answer)
+            else:
+                self._say(change.client, answer)
+
+    def _attempt(self, change: Change) -> Answer | ReiddError:
+        try:
+            return self._service.answer(change.request, change.features)
+        except ReiddError as error:
+            return error
+        except Exception as error:  # the net around one request: the others of this turn are made all the same
+            return unforeseen(error)
+
+    def _say(self, client: Caller, answer: Answer) -> None:
+        for event in answer.events:
+            self._publisher.publish(event)
+        if isinstance(answer.reply, protocol.Results) and not may_see_scores(client.user):
+            answer = Answer(coarse_reply(answer.reply), (b"",))
+        reply = protocol.encode(answer.reply)
+        for caller in (client, *self._retries.finished(client.retry, reply)):
+            self._front.reply(caller, [reply, *answer.frames])
+
+    def _fail(self, client: Caller, request: str, error: ReiddError) -> None:
+        reply = protocol.encode(protocol.failed(error, request))
+        for caller in (client, *self._retries.finished(client.retry, None)):
+            self._front.reply(caller, [reply])
+
+    def _status(self, request: protocol.Status, client: Caller) -> protocol.StatusReply:
+        return status(
+            request,
+            started=self._started,
+            model=self._model,
+            gallery=self._gallery,
+            pool=self._pool,
+            publisher=self._publisher,
+            ring=self._ring,
+            analytics=self._analytics if not client.remote else self._front.remote_analytics,
+        )
+
+
+def unforeseen(error: Exception) -> ReiddError:
+    """Log an error that nobody named, and return what the client is told."""
+    log.error("a request failed in a way that reidd did not foresee", exc_info=error)
+    return ReiddError(f"the core failed: {type(error).__name__}; its log has the details")

@@ -1,0 +1,42 @@
+"""A stranger with a random key who tries the door: the proof that it is shut."""
+
+import time
+
+import zmq
+from zmq.utils import monitor
+
+PROOF_WITHIN_S = 10.0
+_EVENTS = (
+    zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+)
+
+
+class Stranger:
+    """One attempt to come in; polled by whoever answers the handshake, so it waits for nothing."""
+
+    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", address: str, server_public: str):
+        self._until = time.monotonic() + PROOF_WITHIN_S
+        self._socket = context.socket(zmq.DEALER)
+        public, secret = zmq.curve_keypair()
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.CURVE_PUBLICKEY, public)
+        self._socket.setsockopt(zmq.CURVE_SECRETKEY, secret)
+        self._socket.setsockopt(zmq.CURVE_SERVERKEY, server_public.encode())
+        self._seen = self._socket.get_monitor_socket(_EVENTS)
+        self._socket.connect(address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:"))
+
+    def refused(self, now: float) -> bool | None:
+        """True once it was turned away, False when it was let in or nothing happened in time, None before."""
+        if self._seen.poll(0):
+            event = monitor.recv_monitor_message(self._seen)["event"]
+            return bool(event == zmq.EVENT_HANDSHAKE_FAILED_AUTH)
+        return False if now > self._until else None
+
+    def close(self) -> None:
+        """Go away."""
+        self._socket.disable_monitor()
+        self._seen.close()
+        self._socket.close()

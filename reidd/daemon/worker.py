@@ -1,0 +1,93 @@
+"""A worker process: decodes images, runs the network, searches the gallery. It may crash; the core may not."""
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+import msgspec
+import zmq
+
+from reidd import protocol
+from reidd.daemon import memory
+from reidd.daemon.loading import load_first
+from reidd.daemon.orders import ANSWER, FAILED, FAULT, READY, TRYING, Orders, Pair, Refusal
+from reidd.errors import BackendError, ReiddError
+from reidd.gallery import Reader
+from reidd.model import ModelConfig
+from reidd.plugins import Registry
+from reidd.service.images import ImageService
+
+log = logging.getLogger(__name__)
+
+PARENT_CHECK_MS = 1000
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def run(orders: Orders) -> None:
+    """Serve the core until it is gone."""
+    core: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
+    core.setsockopt(zmq.IDENTITY, orders.identity.encode())
+    core.setsockopt(zmq.LINGER, 500)
+    core.connect(orders.endpoint)
+
+    def trying(pair: Pair) -> None:
+        core.send_multipart([TRYING, msgspec.json.encode(pair)])
+
+    try:
+        model = ModelConfig(orders.model_file)
+        loaded = load_first(model, orders.pairs, registry=Registry(), threads=orders.threads, trying=trying)
+    except ReiddError as error:
+        loaded = [Refusal(pair, str(error)) for pair in orders.pairs]
+    if isinstance(loaded, list):
+        core.send_multipart([FAILED, msgspec.json.encode(loaded)])
+        core.close()
+        return
+    core.send_multipart([READY, msgspec.json.encode(loaded.ready)])
+    service: ImageService | None = None
+    while os.getppid() == orders.core:
+        if not core.poll(PARENT_CHECK_MS):
+            continue
+        header, *frames = core.recv_multipart()
+        # Only now is it certain that the core has made the ring.
+        service = service or ImageService(loaded.extractor, Reader(Path(orders.ring)), model.extras.max_distance)
+        core.send_multipart(_answer(service, header, frames))
+
+
+def _answer(service: ImageService, header: bytes, frames: list[bytes]) -> list[bytes | memoryview]:
+    try:
+        answer = service.answer(protocol.decode_request(header), frames)
+    except BackendError as error:
+        # The core replaces this process and has another one answer.
+        return [FAULT, str(error).encode()]
+    except ReiddError as error:
+        return [ANSWER, protocol.encode(protocol.failed(error, protocol.request_id(header)))]
+    except Exception as error:  # the net around one request: a fault here must not cost the next one
+        log.exception("a request failed in a way that reidd did not foresee")
+        failure = BackendError(f"the worker failed: {type(error).__name__}: {error}; its log has the details")
+        return [ANSWER, protocol.encode(protocol.failed(failure, protocol.request_id(header)))]
+    return [ANSWER, protocol.encode(answer.reply), *answer.frames]
+
+
+def _die_with_the_core(core: int) -> None:
+    """Have the kernel kill this process when the core ends: one that hangs in a driver looks at nothing itself."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != core:
+        sys.exit("the core is gone")
+
+
+def main() -> None:
+    """Run as `python -m reidd.daemon.worker ORDERS`."""
+    # Ctrl-C in a terminal reaches the whole group: the core decides when a worker ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    memory.lift()
+    orders = msgspec.json.decode(sys.argv[1].encode(), type=Orders)
+    _die_with_the_core(orders.core)
+    logging.basicConfig(level=orders.log_level, format=f"{orders.identity}: %(levelname)s: %(message)s")
+    run(orders)
+
+
+if __name__ == "__main__":
+    main()
