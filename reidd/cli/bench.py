@@ -1,0 +1,86 @@
+"""`reidd bench`: figures beside what this very machine could do at best."""
+
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from reidd.cli import show
+from reidd.errors import BackendUnavailableError
+
+if TYPE_CHECKING:
+    from reidd.identifier import Identifier
+
+
+INSTANCES_PER_ID = 50
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(help="Measure on this machine.", no_args_is_help=True)
+    group.command()(gallery)
+    group.command()(daemon)
+    app.add_typer(group, name="bench")
+
+
+def gallery(
+    folder: Annotated[
+        Path | None, typer.Option(help="A folder on the disk to measure; by default the temporary one.")
+    ] = None,
+    json: show.Json = False,
+) -> None:
+    """Measure search, enrolment, start and memory of the gallery; takes a minute or two."""
+    from rich.console import Console
+
+    from reidd.gallery.bench import measured
+
+    scratch = tempfile.TemporaryDirectory(prefix="reidd-bench-", dir=folder)
+    with scratch as disk, Console(stderr=True).status("measuring"):
+        figures = measured(Path(disk))
+    if json:
+        show.as_json([figure._asdict() for figure in figures])
+        return
+    met = {True: "yes", False: "no", None: ""}
+    show.table(("what", "value", "unit", "bar", "met"), [(f.what, f.value, f.unit, f.bar, met[f.met]) for f in figures])
+
+
+def daemon(
+    rows: Annotated[int, typer.Option(min=1, help="Instances in the gallery.")] = 10_000,
+    rounds: Annotated[int, typer.Option(min=10, help="Questions to each.")] = 300,
+    model: Annotated[str, typer.Option(help="The model to use.")] = "reidd/person",
+    json: show.Json = False,
+) -> None:
+    """Measure what asking a daemon costs beside asking in this process: one image, one client, turn by turn."""
+    import numpy as np
+
+    from reidd import places
+    from reidd.cli.private_daemon import private_daemon
+    from reidd.reidentification import ReIdentification
+
+    image = next((places.sample_folder() / "queries").glob("*.jpg")).read_bytes()
+    with ReIdentification(model, capacity=max(rows, 10_000)) as here, private_daemon(model) as there:
+        # The same engine on both sides.
+        engine, accelerator = there.engine, there.accelerator
+        if engine is None or accelerator is None:
+            raise BackendUnavailableError("the private daemon lost its backend; `reidd doctor` looks closer")
+        here.load(engine, accelerator)
+        dim = here.extract_features(image).shape[1]
+        features = np.random.default_rng(0).normal(size=(rows, dim)).astype(np.float32)
+        for identifier in (here, there):
+            for at in range(0, rows, INSTANCES_PER_ID):
+                identifier.add_features_to_gallery(features[at : at + INSTANCES_PER_ID], at)
+        times_ms = np.array([[_took_ms(identifier, image) for identifier in (here, there)] for _ in range(rounds)])
+    here_ms, there_ms = np.median(times_ms, axis=0).tolist()
+    figures = {"in process, p50 ms": here_ms, "daemon, p50 ms": there_ms, "ratio": there_ms / here_ms}
+    if json:
+        show.as_json(figures)
+    else:
+        show.table(("what", "value"), list(figures.items()))
+
+
+def _took_ms(identifier: "Identifier", image: bytes) -> float:
+    start = time.perf_counter()
+    identifier.re_id_image(image)
+    return 1000 * (time.perf_counter() - start)

@@ -1,0 +1,27 @@
+"""The options that name the daemon to talk to, and the client they give."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from reidd.client import Client
+
+Endpoint = Annotated[
+    str | None,
+    typer.Option(envvar="REIDD_ENDPOINT", help="The daemon's address; by default this user's, else the machine's."),
+]
+Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds to wait for an answer.")]
+
+
+def client(endpoint: str | None, timeout: float) -> "Client":
+    """Connect to a daemon; say at once when nobody listens, for a person is waiting."""
+    from reidd import places
+    from reidd.client import Client
+    from reidd.connection import obstacle
+    from reidd.errors import ConnectionError
+
+    endpoint = endpoint or places.default_endpoint()
+    if reason := obstacle(endpoint):
+        raise ConnectionError(f"no daemon at {endpoint}: {reason}")
+    return Client(endpoint, timeout=timeout)

@@ -1,0 +1,171 @@
+"""`reidd doctor`: what is wrong with this machine, and what to type next."""
+
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from reidd.cli import show
+from reidd.cli.daemon_options import Endpoint
+from reidd.errors import ReiddError
+
+if TYPE_CHECKING:
+    from reidd.engines import Accelerator, Engine
+    from reidd.model import ModelConfig
+
+GOLDEN_COSINE = 0.999
+MIN_ZMQ = (4, 3, 3)
+MIN_OPENCV = (4, 12)
+EARLIEST = 1_700_000_000  # 2023: a clock before that was never set
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at; `fine` None means worth knowing, but no fault."""
+
+    what: str
+    fine: bool | None
+    words: str
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(doctor)
+
+
+def doctor(
+    model: Annotated[str, typer.Option(help="The model to check.")] = "reidd/person",
+    json: show.Json = False,
+    endpoint: Endpoint = None,
+) -> None:
+    """Check everything reidd needs; exits 1 when something is wrong."""
+    findings = [finding for look in (_system, _libraries, _folders) for finding in _looked(look)]
+    findings += list(_model(model))
+    findings += list(_daemon(endpoint))
+    if json:
+        show.as_json([finding._asdict() for finding in findings])
+    else:
+        from rich.text import Text
+
+        marks = {True: Text("✓", "green"), False: Text("✗", "red"), None: Text("•", "yellow")}
+        show.table(("", "what", "finding"), [(marks[f.fine], f.what, f.words) for f in findings])
+    if any(f.fine is False for f in findings):
+        raise typer.Exit(1)
+
+
+def _looked(look: Callable[[], Iterator[Finding]]) -> list[Finding]:
+    try:
+        return list(look())
+    except Exception as error:  # a doctor that falls ill says so and goes on
+        return [Finding(look.__name__.strip("_"), False, f"could not be checked: {type(error).__name__}: {error}")]
+
+
+def _system() -> Iterator[Finding]:
+    yield Finding("system", None, f"{platform.machine()}, Linux {platform.release()}, {os.cpu_count()} cores")
+    fine = sys.version_info >= (3, 10)
+    yield Finding("python", fine, platform.python_version() + ("" if fine else "; reidd needs 3.10 or newer"))
+    late = time.time() > EARLIEST
+    yield Finding("clock", late or None, "set" if late else "not set yet: times in events are wrong, nothing else is")
+    # XNNPACK turns itself off without it, and TFLite then is four times slower.
+    readable = os.access("/proc/cpuinfo", os.R_OK)
+    words = "readable" if readable else "unreadable: TFLite runs slowly; remove ProcSubset=pid from the unit"
+    yield Finding("/proc/cpuinfo", readable, words)
+
+
+def _libraries() -> Iterator[Finding]:
+    import zmq
+
+    from reidd.plugins import Registry
+
+    fine = zmq.zmq_version_info() >= MIN_ZMQ
+    yield Finding("libzmq", fine, zmq.zmq_version() + ("" if fine else "; too old: pip install -U pyzmq"))
+    try:
+        import cv2
+    except ImportError:
+        yield Finding(
+            "OpenCV", False, "cv2 cannot be imported, and images are read with it: pip install 'reidd[opencv]'"
+        )
+    else:
+        new = tuple(int(n) for n in cv2.__version__.split(".")[:2]) >= MIN_OPENCV
+        note = (
+            "" if new else "; before 4.12 damaged JPEGs may decode to old pixels: pip install -U opencv-python-headless"
+        )
+        yield Finding("OpenCV", True if new else None, cv2.__version__ + note)
+    registry = Registry()
+    yield from (Finding(f"plugin {p.plugin}", False, p.reason) for p in registry.problems)
+    for pair in registry.pairs():
+        fine_or_absent = True if pair.obstacle is None else None
+        yield Finding(f"{pair.engine}/{pair.accelerator}", fine_or_absent, pair.obstacle or "installed")
+
+
+def _folders() -> Iterator[Finding]:
+    from reidd import places
+
+    for what, folder in (("runtime folder", places.runtime_folder()), ("state folder", places.state_folder())):
+        nearest = next(p for p in (folder, *folder.parents) if p.exists())
+        fine = os.access(nearest, os.W_OK | os.X_OK)
+        words = f"{folder}" + ("" if folder.exists() else " (made when the daemon starts)")
+        yield Finding(what, fine or None, words if fine else f"{folder}: this user cannot write to {nearest}")
+
+
+def _model(model_id: str) -> Iterator[Finding]:
+    """Load the model with each ready pair and compare its golden vectors."""
+    from reidd.model import ModelConfig
+    from reidd.plugins import Registry
+
+    try:
+        model = ModelConfig.from_model_id(model_id)
+        for file in model.files:
+            model.read(file)
+    except ReiddError as error:
+        yield Finding(f"model {model_id}", False, str(error))
+        return
+    yield Finding(f"model {model_id}", True, f"{len(model.files)} files, checksums right")
+    for pair in Registry().pairs(model):
+        if pair.obstacle is None:
+            yield _golden(model, pair.engine, pair.accelerator)
+
+
+def _golden(model: "ModelConfig", engine: "Engine", accelerator: "Accelerator") -> Finding:
+    import numpy as np
+
+    from reidd.distances import unit
+    from reidd.features import Extractor
+    from reidd.plugins import Registry
+
+    what = f"golden vectors on {engine}/{accelerator}"
+    if model.extras.golden is None:
+        return Finding(what, None, "the model has none")
+    golden = np.load(Path(model.base_dir) / model.extras.golden)
+    try:
+        with Extractor.load(model, engine, accelerator, registry=Registry()) as extractor:
+            start = time.perf_counter()
+            got = extractor.features([crop[..., ::-1] for crop in golden["crops"]], flip_horizontal=False)
+            each_ms = 1000 * (time.perf_counter() - start) / len(got)
+    except ReiddError as error:
+        return Finding(what, False, str(error))
+    worst = float((got * unit(golden["embeddings"])).sum(axis=1).min())
+    fine = worst >= GOLDEN_COSINE
+    words = f"worst cosine {worst:.6f}, {each_ms:.1f} ms an image"
+    return Finding(what, fine, words if fine else f"{words}; expected at least {GOLDEN_COSINE}: reinstall this runtime")
+
+
+def _daemon(endpoint: str | None) -> Iterator[Finding]:
+    from reidd import places
+    from reidd.client import Client
+
+    endpoint = endpoint or places.default_endpoint()
+    try:
+        with Client(endpoint, timeout=1.0) as client:
+            status = client.status()
+    except ReiddError as error:
+        yield Finding("daemon", None, str(error))
+        return
+    pair = f"{status.engine}/{status.accelerator}"
+    yield Finding(
+        "daemon", True, f"{endpoint}: {status.model} on {pair}, {status.count} of {status.capacity} instances"
+    )

@@ -1,0 +1,195 @@
+"""Commands that teach the daemon ids and ask it who somebody is."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from reidd.cli import show
+from reidd.cli.daemon_options import Endpoint, Timeout, client
+from reidd.cli.image_files import content, image_files
+from reidd.errors import ImageError, RequestError
+
+if TYPE_CHECKING:
+    from reidd.client import Client
+    from reidd.results import ReIdentificationResults
+
+IMAGES_AT_ONCE = 32
+"""Few enough for a slow board to finish in time, and for the progress bar to move."""
+
+Images = Annotated[list[str], typer.Argument(metavar="IMAGE...", help="JPEG or PNG files, folders, globs.")]
+Id = Annotated[int, typer.Argument(metavar="ID", min=0, help="An integer, 0 or more.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (add, identify, ids, label, remove, clear, limit, save, load):
+        app.command()(command)
+
+
+def add(id: Id, images: Images, endpoint: Endpoint = None, timeout: Timeout = 5.0) -> None:
+    """Learn an id from images; those that cannot be used are named, the others are learned."""
+    files = image_files(images)
+    groups = [files[at : at + IMAGES_AT_ONCE] for at in range(0, len(files), IMAGES_AT_ONCE)]
+    with client(endpoint, timeout) as daemon:
+        added = sum(_added(daemon, group, id) for group in show.progress(groups, "adding"))
+        show.console().print(f"{_counted(added, 'image')} added to id {id}, which now has {daemon.count(id)}")
+    _end(len(files) - added, len(files))
+
+
+def identify(
+    images: Images,
+    top_k: Annotated[int, typer.Option(min=1, help="How many ids to name for each image.")] = 1,
+    max_distance: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Farther than this is unknown; by default the model's own.")
+    ] = None,
+    margin: Annotated[float, typer.Option(min=0, max=1, help="Nearer to the next id than this is ambiguous.")] = 0.0,
+    json: show.Json = False,
+    endpoint: Endpoint = None,
+    timeout: Timeout = 5.0,
+) -> None:
+    """Say who is on images: the nearest ids, with distances from 0 (same) to 1."""
+    files = image_files(images)
+    with client(endpoint, timeout) as daemon:
+        answers = _each(
+            files,
+            "asking",
+            lambda path: daemon.re_id_image(content(path), top_k=top_k, max_distance=max_distance, margin=margin),
+        )
+    if json:
+        show.as_json([_answer_json(path, answer) for path, answer in answers])
+    else:
+        columns = ("image", "rank", "id", "label", "distance", "verdict")
+        show.table(columns, [row for path, answer in answers for row in _answer_rows(path, answer)])
+    _end(len(files) - len(answers), len(files))
+
+
+def ids(json: show.Json = False, endpoint: Endpoint = None, timeout: Timeout = 5.0) -> None:
+    """List the ids of the gallery."""
+    with client(endpoint, timeout) as daemon:
+        records = daemon.id_records()
+    if json:
+        show.as_json([{"id": r.id, "count": r.count, "label": r.label} for r in records])
+    elif records:
+        show.table(("id", "instances", "label"), [(r.id, r.count, r.label) for r in records])
+    else:
+        show.console().print("the gallery is empty; `reidd add ID IMAGE...` teaches it an id")
+
+
+def label(
+    id: Id,
+    text: Annotated[str | None, typer.Argument(help="The id's name; leave it out to take the name away.")] = None,
+    endpoint: Endpoint = None,
+    timeout: Timeout = 5.0,
+) -> None:
+    """Name an id for people."""
+    with client(endpoint, timeout) as daemon:
+        daemon.set_label(id, text)
+    show.console().print(f"id {id} is now {text!r}" if text else f"id {id} has no label now")
+
+
+def remove(id: Id, endpoint: Endpoint = None, timeout: Timeout = 5.0) -> None:
+    """Forget an id."""
+    with client(endpoint, timeout) as daemon:
+        daemon.remove_from_gallery(id)
+    show.console().print(f"id {id} is forgotten")
+
+
+def clear(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    endpoint: Endpoint = None,
+    timeout: Timeout = 5.0,
+) -> None:
+    """Forget every id."""
+    with client(endpoint, timeout) as daemon:
+        count = daemon.count()
+        if not yes:
+            typer.confirm(f"forget all {_counted(count, 'instance')}?", abort=True)
+        daemon.clear()
+    show.console().print(f"{_counted(count, 'instance')} forgotten")
+
+
+def limit(
+    count: Annotated[int, typer.Argument(metavar="COUNT", min=1, help="Instances that an id keeps.")],
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="drop_oldest, drop_latest or drop_random.")],
+    endpoint: Endpoint = None,
+    timeout: Timeout = 5.0,
+) -> None:
+    """Limit the instances of each id, now and from now on."""
+    with client(endpoint, timeout) as daemon:
+        daemon.set_per_id_gallery_limit(count, method)
+    show.console().print(f"each id keeps at most {_counted(count, 'instance')} ({method})")
+
+
+def save(
+    path: Annotated[Path, typer.Argument(help="The file to write: features and labels, no images.")],
+    endpoint: Endpoint = None,
+    timeout: Timeout = 5.0,
+) -> None:
+    """Write the gallery to one file."""
+    with client(endpoint, timeout) as daemon:
+        daemon.save_gallery(path)
+        show.console().print(f"{_counted(daemon.count(), 'instance')} written to {path}")
+
+
+def load(
+    path: Annotated[Path, typer.Argument(help="A file that `reidd save` wrote.")],
+    endpoint: Endpoint = None,
+    timeout: Timeout = 5.0,
+) -> None:
+    """Add the instances of a saved gallery."""
+    with client(endpoint, timeout) as daemon:
+        before = daemon.count()
+        daemon.load_gallery(path)
+        show.console().print(f"the gallery had {_counted(before, 'instance')} and now has {daemon.count()}")
+
+
+def _added(daemon: "Client", files: Sequence[Path], id: int) -> int:
+    """Add images in one request, which one `undo` takes back; one by one when some of them cannot be used."""
+    try:
+        daemon.add_to_gallery([content(path) for path in files], id)
+    except ImageError:
+        return len(_each(files, "adding", lambda path: daemon.add_to_gallery(content(path), id)))
+    return len(files)
+
+
+def _each(files: Sequence[Path], what: str, act: Callable[[Path], Any]) -> list[tuple[Path, Any]]:
+    """Do something with each file; one that is refused is named and costs the others nothing."""
+    done = []
+    for path in show.progress(files, what):
+        try:
+            done.append((path, act(path)))
+        except ImageError as error:
+            sys.stderr.write(f"reidd: {path}: {str(error).removeprefix(f'{path}: ')}\n")
+    return done
+
+
+def _end(refused: int, total: int) -> None:
+    if refused:
+        raise RequestError(f"{refused} of {_counted(total, 'image')} refused")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _answer_rows(path: Path, answer: "ReIdentificationResults") -> list[tuple[Any, ...]]:
+    if not answer.predictions:
+        return [(path, None, None, "the gallery is empty", None, answer.verdict)]
+    return [
+        (path if p.rank == 1 else "", p.rank, p.id, p.label, p.distance, answer.verdict if p.rank == 1 else None)
+        for p in answer.predictions
+    ]
+
+
+def _answer_json(path: Path, answer: "ReIdentificationResults") -> dict[str, Any]:
+    return {
+        "image": str(path),
+        "verdict": answer.verdict,
+        "duration": answer.duration,
+        "predictions": [
+            {"id": p.id, "rank": p.rank, "distance": p.distance, "label": p.label} for p in answer.predictions
+        ],
+    }

@@ -1,0 +1,38 @@
+"""Images named on the command line: files, folders and globs."""
+
+import glob
+from collections.abc import Iterable
+from pathlib import Path
+
+from reidd.errors import ImageError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+
+
+def image_files(names: Iterable[str]) -> list[Path]:
+    """Every image these names stand for, folders in alphabetical order.
+
+    Raises:
+        ImageError: a name stands for no image.
+    """
+    found: list[Path] = []
+    for name in names:
+        path = Path(name)
+        if path.is_dir():
+            here = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+            if not here:
+                raise ImageError(f"{name}: this folder holds no .jpg, .jpeg or .png file")
+        else:
+            here = [path] if path.exists() else [Path(p) for p in sorted(glob.glob(name))]  # noqa: PTH207  (absolute patterns too)
+            if not here:
+                raise ImageError(f"{name}: there is no such file or folder")
+        found += here
+    return found
+
+
+def content(path: Path) -> bytes:
+    """The bytes of one image file; an ImageError names the file that cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read: {error.strerror}") from None

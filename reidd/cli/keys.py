@@ -1,0 +1,66 @@
+"""Commands about who may come in over tcp."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reidd.cli import show
+from reidd.keys import Role
+
+Folder = Annotated[
+    Path | None, typer.Option("--folder", help="The daemon's folder of keys; by default beside its reidd.toml.")
+]
+Name = Annotated[str, typer.Argument(help="What the key is called: a machine, a program, a person.")]
+
+commands = typer.Typer(help="Who may come in over tcp.", no_args_is_help=True, rich_markup_mode=None)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.add_typer(commands, name="keys")
+
+
+@commands.command()
+def new(
+    name: Name,
+    role: Annotated[list[Role], typer.Option(help="What it may do; may be given several times.")] = [Role.QUERY],  # noqa: B006
+    output: Annotated[Path | None, typer.Option(help="Where to write the client's file; by default NAME.key.")] = None,
+    folder: Folder = None,
+) -> None:
+    """Make a key, let it in, and write the file that its client needs."""
+    from reidd import keys
+    from reidd.errors import ConfigError
+
+    path = output or Path(f"{name}.key")
+    if path.exists():
+        raise ConfigError(f"{path}: is there already; name another file with --output")
+    keys.write(path, keys.new(_folder(folder), name, role), mode=0o600)
+    typer.echo(f"{path}: take it to the client, over a channel you trust; it is in nobody else's hands")
+
+
+@commands.command("list")
+def list_(json: show.Json = False, folder: Folder = None) -> None:
+    """Show who is let in."""
+    from reidd import keys
+
+    listed = keys.listed(_folder(folder))
+    if json:
+        show.as_json([{"name": key.name, "roles": key.roles, "public": key.public} for key in listed])
+        return
+    show.table(("name", "roles", "public key"), [(key.name, ", ".join(key.roles), key.public) for key in listed])
+
+
+@commands.command()
+def revoke(name: Name, folder: Folder = None) -> None:
+    """Let a key in no more: within a second, on connections that are open too."""
+    from reidd import keys
+
+    keys.revoke(_folder(folder), name)
+    typer.echo(f"{name} is let in no more")
+
+
+def _folder(given: Path | None) -> Path:
+    from reidd import places
+
+    return given or places.keys_folder()

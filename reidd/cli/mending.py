@@ -1,0 +1,110 @@
+"""Commands that mend a gallery: the same person under two ids, an image under the wrong one, a change one regrets."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reidd.cli import show
+from reidd.cli.daemon_options import Endpoint, Timeout, client
+from reidd.cli.gallery import Id
+from reidd.cli.image_files import content
+
+OtherId = Annotated[int, typer.Argument(metavar="INTO", min=0, help="The id that the instances get.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (explain, merge, rename, move, undo, pin, unpin, ttl):
+        app.command()(command)
+
+
+def explain(
+    image: Annotated[Path, typer.Argument(help="A JPEG or PNG file.")],
+    endpoint: Endpoint = None,
+    timeout: Timeout = 5.0,
+) -> None:
+    """Say why an image is taken for the id it is taken for."""
+    with client(endpoint, timeout) as daemon:
+        found = daemon.explain(content(image))
+        labels = daemon.id_labels()
+    if found is None:
+        show.console().print("the gallery is empty; `reidd add ID IMAGE...` teaches it an id")
+        return
+
+    def named(id: int | None) -> str:
+        return "none" if id is None else f"{id} {labels.get(id, '')}".strip()
+
+    added = datetime.fromtimestamp(found.time_ns / 1e9).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    rows = [
+        ("nearest id", named(found.id)),
+        ("distance (0 to 1)", found.distance / 2),
+        ("by instance", f"{found.instance}, added {added}; {found.younger} in the gallery are younger"),
+        ("instances of that id", found.instances_of_id),
+        ("next id", named(found.runner_up)),
+        ("margin to it", None if found.margin is None else found.margin / 2),
+    ]
+    show.table(("", str(image)), rows)
+
+
+def merge(id: Id, into: OtherId, endpoint: Endpoint = None, timeout: Timeout = 5.0) -> None:
+    """Make all instances of an id another's: they are the same person."""
+    with client(endpoint, timeout) as daemon:
+        daemon.merge(id, into)
+        show.console().print(f"id {into} now has {daemon.count(into)} instances; id {id} is no more")
+
+
+def rename(id: Id, into: OtherId, endpoint: Endpoint = None, timeout: Timeout = 5.0) -> None:
+    """Give an id another number."""
+    with client(endpoint, timeout) as daemon:
+        daemon.rename(id, into)
+    show.console().print(f"id {id} is now id {into}")
+
+
+def move(
+    instance: Annotated[int, typer.Argument(metavar="INSTANCE", min=1, help="Its number, as `explain` says it.")],
+    into: OtherId,
+    endpoint: Endpoint = None,
+    timeout: Timeout = 5.0,
+) -> None:
+    """Make one instance another id's: it was enrolled under the wrong one."""
+    with client(endpoint, timeout) as daemon:
+        daemon.move(instance, into)
+    show.console().print(f"instance {instance} is now of id {into}")
+
+
+def undo(endpoint: Endpoint = None, timeout: Timeout = 5.0) -> None:
+    """Take the latest change of the gallery back, a new limit too; again for the one before."""
+    with client(endpoint, timeout) as daemon:
+        daemon.undo()
+        show.console().print(f"taken back; the gallery has {daemon.count()} instances of {len(daemon.ids())} ids")
+
+
+def pin(id: Id, endpoint: Endpoint = None, timeout: Timeout = 5.0) -> None:
+    """Keep a full gallery from overwriting an id."""
+    with client(endpoint, timeout) as daemon:
+        daemon.pin(id)
+    show.console().print(f"id {id} is pinned")
+
+
+def unpin(id: Id, endpoint: Endpoint = None, timeout: Timeout = 5.0) -> None:
+    """Let a full gallery overwrite an id again."""
+    with client(endpoint, timeout) as daemon:
+        daemon.unpin(id)
+    show.console().print(f"id {id} is pinned no longer")
+
+
+def ttl(
+    hours: Annotated[float, typer.Argument(metavar="HOURS", min=0, help="Hours of serving; 0 is for ever.")],
+    id: Annotated[
+        int | None, typer.Option("--id", min=0, help="Only this id; by default all that are not pinned.")
+    ] = None,
+    endpoint: Endpoint = None,
+    timeout: Timeout = 5.0,
+) -> None:
+    """Let instances live for some time only."""
+    with client(endpoint, timeout) as daemon:
+        daemon.set_ttl(hours * 3600 or None, id)
+    whose = "all instances live" if id is None else f"instances of id {id} live"
+    show.console().print(f"{whose} {f'{hours:g} hours' if hours else 'for ever'}")

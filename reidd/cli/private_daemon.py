@@ -1,0 +1,47 @@
+"""A daemon of one's own, in throw-away folders: for the demo and for trying things out."""
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from reidd import places
+from reidd.client import Client
+from reidd.errors import BackendUnavailableError, ConnectionError
+
+START_S = 60.0
+
+
+@contextmanager
+def private_daemon(model: str) -> Iterator[Client]:
+    """Run a daemon for the length of the block; yields a client of it."""
+    with tempfile.TemporaryDirectory(prefix="reidd-") as folder:
+        log = Path(folder) / "log"
+        command = [sys.executable, "-m", "reidd", "serve", "--model", model]
+        command += ["--runtime-folder", f"{folder}/run", "--state-folder", f"{folder}/state"]
+        with log.open("wb") as output:
+            process = subprocess.Popen(command, stdout=output, stderr=output)  # noqa: S603  (our own command line)
+        try:
+            with Client(f"ipc://{folder}/run/{places.SOCKET}", timeout=START_S) as client:
+                _wait_until_ready(client, process, log)
+                client.timeout = 10.0
+                yield client
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _wait_until_ready(client: Client, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Ask in short turns, so that a daemon that ended is noticed at once."""
+    client.timeout = 0.5
+    until = time.monotonic() + START_S
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            client.status()
+        except ConnectionError:
+            continue
+        return
+    raise BackendUnavailableError(f"the private daemon did not start: {log.read_text(errors='replace').strip()[-500:]}")

@@ -1,0 +1,169 @@
+"""Commands that run a daemon and watch it."""
+
+import logging
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from reidd.cli import show
+from reidd.cli.daemon_options import Endpoint, Timeout, client
+
+if TYPE_CHECKING:
+    from reidd.daemon.config import Config
+    from reidd.daemon.door import Addresses
+    from reidd.model import ModelConfig
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", envvar="REIDD_CONFIG", help="A reidd.toml; by default the machine's or yours."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (serve, status, watch, restore):
+        app.command()(command)
+
+
+def serve(
+    config: ConfigFile = None,
+    model: Annotated[str | None, typer.Option(help="The model folder's <publisher>/<name>.")] = None,
+    runtime_folder: Annotated[Path | None, typer.Option(help="Where sockets and ring go.")] = None,
+    state_folder: Annotated[Path | None, typer.Option(help="Where the durable gallery goes.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=64, help="Worker processes.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+) -> None:
+    """Run the daemon, until Ctrl-C or SIGTERM."""
+    from reidd import places
+    from reidd.daemon.config import read
+    from reidd.daemon.ladder import Rung
+    from reidd.daemon.lifecycle import Settings
+    from reidd.daemon.lifecycle import serve as run
+
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, format="%(levelname)s: %(message)s")
+    chosen = read(config, places.configuration_files())
+    run(
+        Settings(
+            model=_model(model or chosen.model, chosen),
+            runtime=runtime_folder or _path(chosen.runtime_folder) or places.runtime_folder(),
+            state=state_folder or _path(chosen.state_folder) or places.state_folder(),
+            rungs=[Rung((pair.engine, pair.accelerator), optional=pair.optional) for pair in chosen.engines],
+            workers=workers or chosen.workers,
+            threads=chosen.threads,
+            capacity=chosen.capacity,
+            hang_s=chosen.hang_s,
+            max_pause_s=chosen.max_pause_s,
+            tcp=_addresses(chosen),
+            keys=_path(chosen.keys_folder) or places.keys_folder(),
+        )
+    )
+
+
+def restore(
+    path: Annotated[Path, typer.Argument(help="A file that `reidd save` wrote.")],
+    config: ConfigFile = None,
+    model: Annotated[str | None, typer.Option(help="The model folder's <publisher>/<name>.")] = None,
+    state_folder: Annotated[Path | None, typer.Option(help="Where the durable gallery is.")] = None,
+) -> None:
+    """Put back a saved gallery in place of the present one; the daemon must be stopped."""
+    from reidd import places
+    from reidd.daemon.config import read
+    from reidd.errors import FeatureSpaceError
+    from reidd.gallery import Gallery, archive
+
+    chosen = read(config, places.configuration_files())
+    saved = archive.load(path)
+    if saved.space != _model(model or chosen.model, chosen).feature_space():
+        raise FeatureSpaceError(f"{path} holds features of another network or preprocessing; enrol from images again")
+    store = (state_folder or _path(chosen.state_folder) or places.state_folder()) / places.STORE
+    dim = saved.rows.features.shape[1]
+    with Gallery.open(dim=dim, space=saved.space, capacity=chosen.capacity, store_path=store) as gallery:
+        change = gallery.restore(saved.rows, saved.labels)
+    show.console().print(f"{len(change.added)} instances put back, in place of {change.removed}")
+
+
+def status(json: show.Json = False, endpoint: Endpoint = None, timeout: Timeout = 5.0) -> None:
+    """Say how the daemon is."""
+    import msgspec
+
+    with client(endpoint, timeout) as daemon:
+        answer = msgspec.to_builtins(daemon.status())
+    for key in ("v", "request", "reply"):
+        answer.pop(key, None)
+    if json:
+        show.as_json(answer)
+        return
+    answer["uptime"] = f"{answer['uptime']:.0f} s"
+    answer["limit"] = "{0[0]} per id, {0[1]}".format(answer["limit"]) if answer["limit"] else "none"
+    answer["space"] = answer["space"][:16] + "…"
+    answer["pairs"] = "\n".join(_pair_line(pair) for pair in answer["pairs"])
+    answer["damage"] = "\n".join(answer["damage"]) or "none"
+    show.table(("", "daemon"), [(key.replace("_", " "), value) for key, value in answer.items() if value is not None])
+
+
+def watch(
+    types: Annotated[list[str] | None, typer.Argument(help='Only events of these types, such as "identified".')] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print each event as one line of JSON.")] = False,
+    count: Annotated[int | None, typer.Option(min=1, help="End after so many events.")] = None,
+    endpoint: Endpoint = None,
+    timeout: Timeout = 5.0,
+) -> None:
+    """Show events as they happen, until Ctrl-C."""
+    import msgspec
+
+    from reidd.errors import RequestError
+    from reidd.protocol import EVENT_TYPES
+
+    for wrong in set(types or ()) - set(EVENT_TYPES):
+        raise RequestError(f"there are no events of type {wrong!r}; there are {', '.join(EVENT_TYPES)}")
+    with client(endpoint, timeout) as daemon:
+        for number, event in enumerate(daemon.watch(*(types or ())), 1):
+            if json:
+                typer.echo(msgspec.json.encode(event).decode())
+            else:
+                typer.echo(_event_line(event))
+            if number == count:
+                return
+
+
+def _addresses(chosen: "Config") -> "Addresses | None":
+    from reidd.daemon.door import Addresses
+    from reidd.errors import ConfigError
+
+    if chosen.tcp_analytics and not chosen.tcp:
+        raise ConfigError("tcp_analytics is set but tcp is not; set both")
+    return Addresses(chosen.tcp, chosen.tcp_analytics) if chosen.tcp else None
+
+
+def _model(model_id: str, chosen: "Config") -> "ModelConfig":
+    from reidd import places
+    from reidd.model import ModelConfig
+
+    return ModelConfig.from_model_id(model_id, places.model_folders(_path(chosen.models)))
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None
+
+
+def _pair_line(pair: dict[str, Any]) -> str:
+    state = f"{pair['workers']} workers" if pair["workers"] else pair["reason"] or "in reserve"
+    return f"{pair['engine']}/{pair['accelerator']}: {state}"
+
+
+def _event_line(event: dict[str, Any]) -> str:
+    when = time.strftime("%H:%M:%S", time.localtime(event["time"]))
+    rest = {
+        k: v
+        for k, v in event.items()
+        if k not in {"type", "seq", "epoch", "time", "model", "results"} and v is not None
+    }
+    named = [
+        f"{p['id']}{' (' + p['label'] + ')' if p.get('label') else ''} at {p['distance']:.3f}, {r.get('verdict')}"
+        for r in event.get("results", ())
+        for p in r["predictions"][:1]
+    ]
+    details = [*named, *(f"{key}={value}" for key, value in rest.items())]
+    return f"{when} {event['seq']:>6} {event['type']:<11} {'; '.join(details)}"

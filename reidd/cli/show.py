@@ -1,0 +1,60 @@
+"""How the command line shows things: tables for people, JSON for programs, progress on long work."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_T = TypeVar("_T")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def console() -> "Console":
+    """The terminal; wide where there is none, so that nothing is cut in a log."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=160)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
+    """Print rows under column names; numbers are set to the right."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    kept = [list(row) for row in rows]
+    shown = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
+    for index, name in enumerate(columns):
+        numeric = all(isinstance(row[index], (int, float)) for row in kept) and bool(kept)
+        shown.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in kept:
+        shown.add_row(*(cell if isinstance(cell, Text) else cell_text(cell) for cell in row))
+    console().print(shown)
+
+
+def cell_text(value: Any) -> str:
+    """A table's cell: distances with three decimals, nothing for None."""
+    if value is None:
+        return ""
+    return f"{value:.3f}" if isinstance(value, float) else str(value).replace("[", "\\[")
+
+
+def as_json(value: Any) -> None:
+    """Print one JSON document."""
+    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+
+
+def progress(items: Sequence[_T], what: str) -> Iterable[_T]:
+    """Go through items under a progress bar, which shows only on a terminal and only when there are several."""
+    if len(items) < 2 or not sys.stderr.isatty():
+        return items
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(items, what, console=Console(stderr=True), transient=True)

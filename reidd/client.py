@@ -1,0 +1,190 @@
+"""`Client`: the published API over ZeroMQ, answered by a running daemon."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import zmq
+
+from reidd import places, protocol
+from reidd.arguments import member
+from reidd.connection import Connection, secure
+from reidd.engines import Accelerator, Engine
+from reidd.errors import RequestError
+from reidd.identifier import Identifier
+from reidd.keys import Credentials, credentials
+from reidd.model import checked_colors
+
+DEFAULT_TIMEOUT_S = 5.0
+LOAD_TIMEOUT_S = 60.0
+CONNECT_TIMEOUT_MS = 2000
+
+
+class Client(Identifier):
+    """A daemon's gallery and network, with the methods, results and exceptions of `ReIdentification`.
+
+    Threads may share one; it outlives the daemon's restarts.
+
+    Args:
+        endpoint: the daemon's address, such as `ipc:///run/reidd/reidd.sock`; by default this user's daemon's, else
+            the machine's.
+        timeout: seconds that a call may take before it raises `ConnectionError`.
+        key: the file that `reidd keys new` wrote, without which nobody gets in over tcp.
+    """
+
+    def __init__(
+        self,
+        endpoint: str | None = None,
+        *,
+        timeout: float = DEFAULT_TIMEOUT_S,
+        key: str | os.PathLike[str] | None = None,
+    ):
+        self._credentials = None if key is None else credentials(Path(key))
+        self._connection = Connection(
+            endpoint or places.default_endpoint(), _checked_timeout(timeout), self._credentials
+        )
+        self._colors: np.ndarray | None = None
+
+    def load(self, engine: Engine = Engine.DNN, accelerator: Accelerator = Accelerator.DEFAULT) -> None:
+        """Have the daemon change its engine/accelerator pair, for all its clients.
+
+        Raises:
+            BackendUnavailableError: that pair cannot run there; the daemon goes on with the one it has.
+        """
+        request = protocol.Load(engine=member(Engine, engine), accelerator=member(Accelerator, accelerator))
+        self._connection.ask(request, timeout=max(self._connection.timeout, LOAD_TIMEOUT_S))
+
+    def status(self) -> protocol.StatusReply:
+        """How the daemon is: its model, engine, workers, gallery, uptime."""
+        return self._answer(protocol.StatusReply, protocol.Status())[0]
+
+    def events(self, after: int = 0) -> protocol.EventList:
+        """The recent events after a sequence number: what a subscriber missed."""
+        return self._answer(protocol.EventList, protocol.Events(after=after))[0]
+
+    def analytics_endpoint(self) -> str:
+        """The address that this client hears the daemon's events at.
+
+        Raises:
+            RequestError: the daemon sends none over tcp.
+        """
+        return _seen_from_here(self.status().analytics, self._connection.endpoint)
+
+    def watch(self, *types: str, timeout: float | None = None) -> Iterator[dict[str, Any]]:
+        """Subscribe to the daemon's events, such as "identified" or "published"; without types, to all.
+
+        Ends when nothing came for `timeout` seconds; without one, never.
+        """
+        with subscribed(self.analytics_endpoint(), *types, timeout=timeout, key=self._credentials) as events:
+            yield from events
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that a call may take before it raises `ConnectionError`."""
+        return self._connection.timeout
+
+    @timeout.setter
+    def timeout(self, seconds: float) -> None:
+        self._connection.timeout = _checked_timeout(seconds)
+
+    @property
+    def engine(self) -> Engine | None:
+        """The engine that runs the daemon's network."""
+        return self.status().engine
+
+    @property
+    def accelerator(self) -> Accelerator | None:
+        """The accelerator that runs the daemon's network."""
+        return self.status().accelerator
+
+    @property
+    def model_id(self) -> str:
+        """The daemon's model."""
+        return self.status().model
+
+    @property
+    def model_purpose(self) -> str:
+        """What the daemon's model is for: "ReIdentification"."""
+        return self.status().purpose
+
+    @property
+    def labels(self) -> list[str] | None:
+        """The class names of the daemon's model, or None."""
+        return self.status().model_labels
+
+    @property
+    def colors(self) -> np.ndarray | None:
+        """One BGR row per label, or None without labels. Setting them changes this client's only."""
+        if self._colors is not None:
+            return self._colors
+        given = self.status().model_colors
+        return None if given is None else np.array(given, np.uint8)
+
+    @colors.setter
+    def colors(self, colors: Any) -> None:
+        self._colors = checked_colors(colors, self.labels)
+
+    def close(self) -> None:
+        """Close the connection; a later call opens it again."""
+        self._connection.close()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _space(self) -> tuple[bytes, int]:
+        status = self.status()
+        return bytes.fromhex(status.space), status.dim
+
+    def _ask(self, request: protocol.Request, frames: Sequence[Any] = ()) -> tuple[protocol.AnyReply, list[Any]]:
+        return self._connection.ask(request, frames)
+
+
+@contextmanager
+def subscribed(
+    endpoint: str, *types: str, timeout: float | None = None, key: Credentials | None = None
+) -> Iterator[Iterator[dict[str, Any]]]:
+    """Subscribe to an analytics socket, and return once the subscription stands; yields the events as they come.
+
+    The iterator ends when nothing came for `timeout` seconds; without one, never.
+    """
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+    with closing(context.socket(zmq.SUB)) as subscriber:
+        secure(subscriber, key)
+        monitor = subscriber.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        for kind in types or ("",):
+            subscriber.subscribe(kind)
+        subscriber.connect(endpoint)
+        monitor.poll(CONNECT_TIMEOUT_MS)
+        subscriber.disable_monitor()
+        monitor.close()
+        yield _events(subscriber, timeout)
+
+
+def _events(subscriber: "zmq.Socket[bytes]", timeout: float | None) -> Iterator[dict[str, Any]]:
+    while subscriber.poll(None if timeout is None else int(timeout * 1000)):
+        yield msgspec.json.decode(subscriber.recv_multipart()[1])
+
+
+def _seen_from_here(analytics: str, endpoint: str) -> str:
+    """Turn the address that a daemon is bound to, such as tcp://0.0.0.0:7341, into one that can be connected to.
+
+    Raises:
+        RequestError: the daemon sends no events over tcp.
+    """
+    if not analytics:
+        raise RequestError("this daemon sends no events over tcp; ask its operator to set tcp_analytics")
+    host = endpoint.removeprefix("tcp://").rpartition(":")[0]
+    return analytics.replace("//0.0.0.0:", f"//{host}:").replace("//[::]:", f"//{host}:")
+
+
+def _checked_timeout(seconds: float) -> float:
+    if not seconds > 0:
+        raise RequestError(f"timeout is {seconds!r}; expected seconds, more than 0")
+    return float(seconds)

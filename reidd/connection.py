@@ -1,0 +1,170 @@
+"""One request to a daemon, one reply back: the client's side of the request socket."""
+
+import errno
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from reidd import protocol
+from reidd.errors import ConfigError, ConnectionError, DeadlineError, ForbiddenError, RequestError
+from reidd.keys import Credentials
+
+# Of the time a caller waits, what the daemon may use: so that its "busy" or "deadline passed" still arrives.
+DAEMON_SHARE = 0.9
+_EVENTS = zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+
+
+class Connection:
+    """A connection that threads may share, that survives the daemon's restarts, and a fork.
+
+    Args:
+        endpoint: a ZeroMQ address such as `ipc:///run/reidd/reidd.sock`.
+        timeout: seconds that one request may take.
+        credentials: the keys that tcp takes.
+    """
+
+    def __init__(self, endpoint: str, timeout: float, credentials: Credentials | None = None):
+        if endpoint.startswith("tcp:") and credentials is None:
+            raise ConfigError(f"{endpoint} takes a key; ask the daemon's operator for one (`reidd keys new NAME`)")
+        self.endpoint, self.timeout, self._credentials = endpoint, timeout, credentials
+        self._lock = threading.Lock()
+        self._socket: zmq.Socket[bytes] | None = None
+        self._lost: zmq.Socket[bytes] | None = None
+        self._pid = 0
+        # Unlike any other client's, so that the daemon knows a repeat from a namesake.
+        self._name = secrets.token_hex(8)
+        self._count = 0
+
+    def ask(
+        self, request: protocol.Request, frames: Sequence[Any] = (), timeout: float | None = None
+    ) -> tuple[protocol.AnyReply, list[bytes]]:
+        """Send one request and wait for its reply and the reply's frames.
+
+        Raises:
+            ForbiddenError: the daemon does not let our key in.
+            RequestError: a frame is larger than a daemon takes.
+            ConnectionError: no reply within the timeout; says what is in the way.
+            ReiddError: the daemon's own error, as the class it was raised as.
+        """
+        timeout = self.timeout if timeout is None else timeout
+        until = time.monotonic() + timeout
+        # A thread that waits for another's request waits within its own timeout.
+        if not self._lock.acquire(timeout=timeout):
+            raise DeadlineError(f"another request of this client was still under way after {timeout:g} s")
+        try:
+            self._count += 1
+            request = msgspec.structs.replace(
+                request,
+                request=f"{self._name}-{os.getpid()}-{self._count}",
+                deadline_ms=max(1, int(timeout * 1000 * DAEMON_SHARE)),
+            )
+            header, *rest = self._exchange(request, _checked(frames), until, timeout)
+        finally:
+            self._lock.release()
+        reply = protocol.decode_reply(header)
+        if isinstance(reply, protocol.Failed):
+            raise protocol.raised(reply)
+        return reply, rest
+
+    def close(self) -> None:
+        """Close the socket; a later request opens it again."""
+        with self._lock:
+            self._drop()
+
+    def _exchange(self, request: protocol.Request, frames: Sequence[Any], until: float, timeout: float) -> list[bytes]:
+        connected, lost = self._connected()
+        message = [b"", protocol.encode(request), *frames]
+        connected.send_multipart(message, copy=False)
+        poller = zmq.Poller()
+        poller.register(connected, zmq.POLLIN)
+        poller.register(lost, zmq.POLLIN)
+        while (left_ms := int((until - time.monotonic()) * 1000)) > 0:
+            ready = dict(poller.poll(left_ms))
+            if lost in ready:
+                self._check_welcome(recv_monitor_message(lost)["event"])
+                # The daemon ended, and the request or its answer may have gone with it. It makes no change twice.
+                connected.send_multipart(message, copy=False)
+            if connected in ready:
+                _, header, *rest = connected.recv_multipart()
+                if protocol.request_id(header) == request.request:
+                    return [header, *rest]
+        self._drop()
+        reason = obstacle(self.endpoint) or "it is busy, hangs, or cannot be reached; `reidd doctor` looks closer"
+        raise ConnectionError(f"no answer from {self.endpoint} within {timeout:g} s: {reason}")
+
+    def _check_welcome(self, event: int) -> None:
+        if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+            self._drop()
+            raise ForbiddenError(
+                f"the daemon at {self.endpoint} does not let this key in: it was revoked, or never known"
+            )
+
+    def _connected(self) -> "tuple[zmq.Socket[bytes], zmq.Socket[bytes]]":
+        """The socket, and one that becomes readable when it loses its daemon."""
+        if self._socket is not None and self._lost is not None and self._pid == os.getpid():
+            return self._socket, self._lost
+        # After a fork the old socket belongs to the parent's threads: it is left alone, not closed.
+        self._socket, self._pid = zmq.Context.instance().socket(zmq.DEALER), os.getpid()
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.RECONNECT_IVL, 50)
+        self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
+        secure(self._socket, self._credentials)
+        self._lost = self._socket.get_monitor_socket(_EVENTS)
+        try:
+            self._socket.connect(self.endpoint)
+        except zmq.ZMQError as error:
+            self._drop()
+            raise ConfigError(
+                f"endpoint {self.endpoint!r}: {error.strerror}; expected ipc:///path/of/reidd.sock or tcp://host:port"
+            ) from None
+        return self._socket, self._lost
+
+    def _drop(self) -> None:
+        if self._socket is not None and self._lost is not None and self._pid == os.getpid():
+            self._socket.disable_monitor()
+            self._lost.close()
+            self._socket.close()
+        self._socket = self._lost = None
+
+
+def secure(socket: "zmq.Socket[Any]", credentials: Credentials | None) -> None:
+    """Have a socket that is not connected yet speak CURVE, if there are keys."""
+    if credentials is not None:
+        socket.setsockopt(zmq.CURVE_SERVERKEY, credentials.server_public.encode())
+        socket.setsockopt(zmq.CURVE_PUBLICKEY, credentials.public.encode())
+        socket.setsockopt(zmq.CURVE_SECRETKEY, credentials.secret.encode())
+
+
+def _checked(frames: Sequence[Any]) -> Sequence[Any]:
+    """Refuse a frame that would only make the daemon close the connection, without a word."""
+    for frame in frames:
+        if (size := memoryview(frame).nbytes) > protocol.MAX_FRAME_BYTES:
+            raise RequestError(f"frame has {size} bytes; expected at most {protocol.MAX_FRAME_BYTES}: send a crop")
+    return frames
+
+
+def obstacle(endpoint: str) -> str | None:
+    """Why nobody listens at an ipc address, and what to do; None when somebody does, or when it cannot be seen."""
+    if not endpoint.startswith("ipc://"):
+        return None
+    path = Path(endpoint.removeprefix("ipc://"))
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError as error:
+            reasons = {
+                errno.ENOENT: "there is no such socket; start the daemon with `reidd serve`",
+                errno.ECONNREFUSED: "the socket is there but nobody listens; start the daemon with `reidd serve`",
+                errno.EACCES: f"you may not use the socket; join the group of {path}, then log in again",
+            }
+            return reasons.get(error.errno or 0, str(error))
+    return None
