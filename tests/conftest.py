@@ -1,0 +1,97 @@
+"""What tests share: real crops, a real daemon in a process of its own, and images that are none."""
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from subjects import Daemon, crops
+
+import reidd
+
+NODE_CLIENT = Path(__file__).parents[1] / "examples" / "node-client"
+
+
+@pytest.fixture(scope="session")
+def gallery_crops() -> list[tuple[int, np.ndarray]]:
+    return crops("gallery")
+
+
+@pytest.fixture(scope="session")
+def query_crops() -> list[tuple[int, np.ndarray]]:
+    """Those of the six people; the stranger's left out."""
+    return [(id, image) for id, image in crops("queries") if id]
+
+
+@pytest.fixture(scope="session")
+def image(gallery_crops) -> np.ndarray:
+    """One real crop, of id 1."""
+    return gallery_crops[0][1]
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="reidd-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def daemon(short_folder) -> Iterator[Daemon]:
+    """A daemon for one test, to be treated badly."""
+    started = Daemon(short_folder)
+    try:
+        yield started.wait_until_ready()
+    finally:
+        started.process.kill()
+        started.process.wait()
+
+
+@pytest.fixture(scope="session")
+def shared_daemon() -> Iterator[Daemon]:
+    """A daemon that tests share; use `client`, which starts from an empty gallery."""
+    with tempfile.TemporaryDirectory(prefix="reidd-") as folder:
+        started = Daemon(Path(folder))
+        try:
+            yield started.wait_until_ready()
+        finally:
+            started.process.kill()
+            started.process.wait()
+
+
+@pytest.fixture
+def client(shared_daemon) -> Iterator[reidd.Client]:
+    with shared_daemon.client() as connected:
+        connected.clear()
+        connected.set_per_id_gallery_limit(1_000_000, "drop_oldest")
+        yield connected
+
+
+@pytest.fixture
+def in_process() -> Iterator[reidd.ReIdentification]:
+    with reidd.ReIdentification("reidd/person") as loaded:
+        loaded.load(reidd.Engine.TFLITE)
+        yield loaded
+
+
+@pytest.fixture(params=["in process", "daemon"])
+def identifier(request):
+    """The published API, answered in this process and by a daemon: both must behave alike."""
+    return request.getfixturevalue("in_process" if request.param == "in process" else "client")
+
+
+@pytest.fixture(scope="session")
+def node_folder(tmp_path_factory) -> Path:
+    """The Node example, copied, with its npm package installed."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        pytest.skip("node and npm are not installed")
+    folder = tmp_path_factory.mktemp("node") / "client"
+    shutil.copytree(NODE_CLIENT, folder)
+    if not (folder / "node_modules").exists():
+        command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts"]
+        installed = subprocess.run(command, check=False, cwd=folder, capture_output=True, text=True, timeout=100)
+        if installed.returncode:
+            pytest.skip(f"npm could not install zeromq: {installed.stderr[-300:]}")
+    return folder

@@ -1,0 +1,5 @@
+import sys
+from pathlib import Path
+
+# The rigs' own programs import `workload` too, from their own folder.
+sys.path.insert(0, str(Path(__file__).parent))

@@ -1,0 +1,85 @@
+"""Every byte of a small store is flipped in turn: none of it is believed, none of it stops reidd with a traceback."""
+
+import shutil
+import sqlite3
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from workload import opened, state, transact
+
+from reidd.errors import ReiddError
+from reidd.gallery import Instance, contents
+
+
+@pytest.fixture
+def store() -> Iterator[Path]:
+    # In memory: tens of thousands of syncs, none of which means anything here.
+    with TemporaryDirectory(dir="/dev/shm") as name:
+        folder = Path(name) / "whole"
+        folder.mkdir()
+        with opened(folder) as gallery:
+            for n in range(4):
+                transact(gallery, n)
+            gallery.set_label(gallery.ids()[0], "eve")
+        yield folder / "store"
+
+
+def outcomes(store: Path, stride: int) -> Counter:
+    """Flip bytes and open the store each time; counts what that led to."""
+    whole, folder = store.read_bytes(), store.parent.parent / "flipped"
+    with opened(store.parent) as gallery:
+        expected = state(gallery)
+    found: Counter = Counter()
+    for at in range(0, len(whole), stride):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        (folder / "store").write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        found[outcome(folder, expected)] += 1
+    return found
+
+
+def outcome(folder: Path, expected: tuple) -> str:
+    try:
+        with opened(folder) as gallery:
+            if gallery.damage:
+                return "reported"
+            return "no harm" if state(gallery) == expected else "believed"
+    except ReiddError:
+        return "refused"
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("stride", [41, pytest.param(1, marks=pytest.mark.slow)])
+def test_no_flipped_byte_is_believed(store, stride):
+    found = outcomes(store, stride)
+    print(f"{store.stat().st_size} bytes, one in {stride} flipped: {dict(found)}", file=sys.stderr)
+    assert found["believed"] == 0
+    assert found["reported"] > 10
+
+
+def test_the_rig_notices_a_checksum_that_is_not_compared(store, monkeypatch):
+    checked = contents.Columns.take
+
+    def trusting(self, number, id, time_ns, crc, feature) -> None:
+        """Take what is there for what was written."""
+        if all(isinstance(value, int) for value in (number, id, time_ns)) and len(feature) == 4 * self._dim:
+            right = contents.instance_crc(Instance(number, id, time_ns, np.frombuffer(feature, np.float32)))
+            checked(self, number, id, time_ns, right, feature)
+            self.digest ^= right ^ crc
+
+    monkeypatch.setattr(contents.Columns, "take", trusting)
+    assert outcomes(store, 29)["believed"] > 0
+
+
+def test_a_store_that_sqlite_finds_sound_is_still_checked(store):
+    connection = sqlite3.connect(store)
+    assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.execute("UPDATE instances SET id = id + 1")
+    connection.commit()
+    connection.close()
+    assert outcome(store.parent, ()) == "reported"

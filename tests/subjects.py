@@ -1,0 +1,53 @@
+"""What tests are about: the sample crops, and a daemon in a process of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+import reidd
+from reidd import places
+
+SAMPLE = places.sample_folder()
+
+
+def crops(folder: str) -> list[tuple[int, np.ndarray]]:
+    """(true id, image) of every sample crop in "gallery" or "queries", in alphabetical order."""
+    return [(int(p.name[0]), cv2.imread(str(p))) for p in sorted((SAMPLE / folder).glob("*.jpg"))]
+
+
+class Daemon:
+    """A daemon process in folders of its own, whose paths are short enough for a socket."""
+
+    def __init__(self, folder: Path, *options: str, env: dict[str, str] | None = None):
+        self.folder, self.runtime, self.state = folder, folder / "run", folder / "state"
+        self.log = folder / "log"
+        self.endpoint = f"ipc://{self.runtime}/{places.SOCKET}"
+        self._options, self._env = options, {**os.environ, **(env or {})}
+        self.start()
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "reidd", "serve", "--verbose", "--runtime-folder", str(self.runtime)]
+        command += ["--state-folder", str(self.state), *self._options]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=self._env)
+
+    def wait_until_ready(self) -> "Daemon":
+        with self.client(timeout=30) as client:
+            client.status()
+        return self
+
+    def client(self, timeout: float = 10.0) -> reidd.Client:
+        return reidd.Client(self.endpoint, timeout=timeout)
+
+    def end(self, number: int = signal.SIGTERM) -> float:
+        """Send a signal, wait for the end, and return how many seconds it took."""
+        start = time.monotonic()
+        self.process.send_signal(number)
+        self.process.wait(10)
+        return time.monotonic() - start

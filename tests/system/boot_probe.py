@@ -1,0 +1,87 @@
+"""Runs inside a machine that systemd booted: treats the installed service badly, and prints what it saw as JSON."""
+
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+import zlib
+from pathlib import Path
+
+import reidd
+
+ENDPOINT = "ipc:///run/reidd/reidd.sock"
+REPORT = Path(sys.argv[1])
+IMAGE = Path(sys.argv[2]).read_bytes()
+
+
+def systemctl(*words):
+    return subprocess.run(["systemctl", *words], capture_output=True, text=True, check=False).stdout.strip()
+
+
+def main_pid():
+    return int(systemctl("show", "--property=MainPID", "--value", "reidd.service"))
+
+
+def bomb():
+    """A PNG of 30,000 x 30,000 pixels in a few bytes."""
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    size = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    )
+
+
+def answered_after(what, client):
+    """Do something to the daemon while a client waits; return how many seconds its answer takes."""
+    started = time.monotonic()
+    what()
+    assert client.re_id_image(IMAGE).predictions[0].id == 7
+    return time.monotonic() - started
+
+
+def check(seen):
+    with reidd.Client(ENDPOINT, timeout=60) as client:
+        client.add_to_gallery(IMAGE, 7)
+        seen["named"] = client.re_id_image(IMAGE).predictions[0].id
+        seen["user"] = Path(f"/proc/{main_pid()}").owner()
+        seen["kill_s"] = answered_after(lambda: os.kill(main_pid(), signal.SIGKILL), client)
+        hung = main_pid()
+        seen["hang_s"] = answered_after(lambda: os.kill(hung, signal.SIGSTOP), client)
+        seen["hung_was_replaced"] = main_pid() != hung
+        started = time.monotonic()
+        try:
+            client.re_id_image(bomb())
+        except reidd.ImageError as error:
+            seen["bomb"] = str(error)
+        seen["bomb_s"] = time.monotonic() - started
+        seen["count"] = client.count()
+    started = time.monotonic()
+    systemctl("stop", "reidd.service")
+    seen["stop_s"] = time.monotonic() - started
+    with reidd.Client(ENDPOINT, timeout=60) as client:
+        # The socket is systemd's, and wakes the daemon.
+        seen["count_after_waking"] = client.count()
+    seen["journal"] = systemctl("status", "--no-pager", "--lines=20", "reidd.service")
+
+
+def main():
+    seen = {}
+    threading.Timer(150, lambda: os._exit(1)).start()
+    try:
+        check(seen)
+    except Exception as error:
+        seen["error"] = repr(error)
+        seen["journal"] = systemctl("status", "--no-pager", "--lines=40", "reidd.service")
+    REPORT.write_text(json.dumps(seen, indent=1))
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,260 @@
+"""The door on tcp at a real daemon: who has a key comes in and does what its roles allow; nobody else does."""
+
+import json
+import socket
+import struct
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+import zmq
+from subjects import Daemon
+from zmq.utils import monitor
+
+import reidd
+from reidd import keys
+from reidd.client import subscribed
+from reidd.connection import secure
+from reidd.keys import Role
+
+IN_TIME_MS = 5000
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class House:
+    """A daemon with a door on tcp, and the keys to it."""
+
+    def __init__(self, folder: Path):
+        self.keys = folder / "keys"
+        self.address, self.analytics = (f"tcp://127.0.0.1:{free_port()}" for _ in range(2))
+        self.key("cam", Role.QUERY)
+        config = folder / "reidd.toml"
+        config.write_text(
+            f'tcp = "{self.address}"\ntcp_analytics = "{self.analytics}"\nkeys_folder = "{self.keys}"\nworkers = 1\n'
+        )
+        self.daemon = Daemon(folder, "--config", str(config)).wait_until_ready()
+
+    def key(self, name, *roles):
+        """Make a key and its client's file."""
+        path = self.keys.with_name(f"{name}.key")
+        keys.write(path, keys.new(self.keys, name, roles), mode=0o600)
+        return path
+
+    def client(self, name, timeout=5.0):
+        return reidd.Client(self.address, timeout=timeout, key=self.keys.with_name(f"{name}.key"))
+
+
+@pytest.fixture(scope="module")
+def house():
+    with tempfile.TemporaryDirectory(prefix="reidd-") as folder:
+        built = House(Path(folder))
+        try:
+            yield built
+        finally:
+            built.daemon.process.kill()
+            built.daemon.process.wait()
+
+
+def knock(address, kind=zmq.DEALER, **options):
+    """Connect with these socket options; return what ZeroMQ says of the handshake."""
+    with zmq.Context.instance().socket(kind) as stranger:
+        stranger.setsockopt(zmq.LINGER, 0)
+        for name, value in options.items():
+            stranger.setsockopt(getattr(zmq, name), value)
+        seen = stranger.get_monitor_socket(
+            zmq.EVENT_HANDSHAKE_SUCCEEDED
+            | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+            | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+            | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+            | zmq.EVENT_DISCONNECTED
+        )
+        stranger.connect(address)
+        assert seen.poll(IN_TIME_MS), "nothing happened"
+        event = zmq.Event(monitor.recv_monitor_message(seen)["event"])
+        stranger.disable_monitor()
+        seen.close()
+        return event
+
+
+def curve(server_public, pair=None):
+    public, secret = pair or zmq.curve_keypair()
+    return {"CURVE_SERVERKEY": server_public, "CURVE_PUBLICKEY": public, "CURVE_SECRETKEY": secret}
+
+
+def server_public(house):
+    return json.loads((house.keys / "server.key").read_text())["public"].encode()
+
+
+@pytest.mark.parametrize(("socket_of", "kind"), [("address", zmq.DEALER), ("analytics", zmq.SUB)])
+class TestStrangers:
+    def test_a_random_key_is_refused(self, house, socket_of, kind):
+        event = knock(getattr(house, socket_of), kind, **curve(server_public(house)))
+        assert event == zmq.EVENT_HANDSHAKE_FAILED_AUTH
+
+    def test_no_key_at_all_is_refused(self, house, socket_of, kind):
+        assert knock(getattr(house, socket_of), kind) != zmq.EVENT_HANDSHAKE_SUCCEEDED
+
+    def test_a_password_is_refused(self, house, socket_of, kind):
+        event = knock(getattr(house, socket_of), kind, PLAIN_USERNAME=b"admin", PLAIN_PASSWORD=b"admin")
+        assert event != zmq.EVENT_HANDSHAKE_SUCCEEDED
+
+    def test_a_known_public_key_without_its_secret_is_refused(self, house, socket_of, kind):
+        cam = json.loads(house.keys.with_name("cam.key").read_text())
+        pair = cam["public"].encode(), zmq.curve_keypair()[1]
+        event = knock(getattr(house, socket_of), kind, **curve(server_public(house), pair))
+        assert event != zmq.EVENT_HANDSHAKE_SUCCEEDED
+
+    def test_a_client_does_not_talk_to_another_server(self, house, socket_of, kind):
+        cam = json.loads(house.keys.with_name("cam.key").read_text())
+        pair = cam["public"].encode(), cam["secret"].encode()
+        event = knock(getattr(house, socket_of), kind, **curve(zmq.curve_keypair()[0], pair))
+        assert event != zmq.EVENT_HANDSHAKE_SUCCEEDED
+
+
+def test_the_client_wants_a_key_for_tcp(house):
+    with pytest.raises(reidd.ConfigError, match="takes a key"):
+        reidd.Client(house.address)
+
+
+def test_a_key_does_what_its_roles_allow(house, image):
+    house.key("desk", Role.ENROL)
+    with house.client("cam") as cam, house.client("desk") as desk:
+        desk.add_to_gallery(image, 7)
+        assert cam.re_id_image(image).predictions[0].id == 7
+        with pytest.raises(reidd.ForbiddenError, match="enrol"):
+            cam.add_to_gallery(image, 8)
+        with pytest.raises(reidd.ForbiddenError, match="admin"):
+            desk.clear()
+    with house.daemon.client() as local:
+        assert local.ids() == [7]
+
+
+def test_without_the_role_scores_distances_are_bands(house, image, query_crops):
+    house.key("lab", Role.QUERY, Role.SCORES)
+    with house.daemon.client() as local, house.client("cam") as cam, house.client("lab") as lab:
+        local.add_to_gallery(image, 7)
+        asked = query_crops[-1][1]
+        exact, coarse = lab.re_id_image(asked), cam.re_id_image(asked)
+        assert exact.predictions == local.re_id_image(asked).predictions
+        assert exact.distance_matrix.shape[1] == local.count()
+        assert coarse.distance_matrix.shape == (1, 0)
+        distance = coarse.predictions[0].distance
+        assert distance == pytest.approx(round(distance, 1)) != exact.predictions[0].distance
+        with pytest.raises(reidd.ForbiddenError, match="scores"):
+            cam.re_id_image(asked, max_distance=0.3)
+
+
+def test_a_revoked_key_is_answered_no_more_on_an_open_connection(house):
+    house.key("guest", Role.QUERY)
+    with house.client("guest", timeout=2) as guest, house.client("cam") as cam:
+        assert guest.status().pid == house.daemon.process.pid
+        keys.revoke(house.keys, "guest")
+        until = time.monotonic() + 2
+        with pytest.raises(reidd.ForbiddenError, match="revoked"):
+            while time.monotonic() < until:
+                guest.status()
+        assert cam.status().pid == house.daemon.process.pid
+    assert knock(house.address, **curve(server_public(house))) == zmq.EVENT_HANDSHAKE_FAILED_AUTH
+
+
+def test_a_key_made_while_the_daemon_runs_is_let_in(house):
+    house.key("late", Role.QUERY)
+    with house.client("late") as late:
+        assert late.status().model == "reidd/person"
+
+
+def test_a_damaged_allow_list_lets_nobody_in_until_it_is_mended(house):
+    path = house.keys / "clients" / "cam.key"
+    whole = path.read_text()
+    with house.client("cam", timeout=2) as cam:
+        cam.status()
+        path.write_text("{")
+        until = time.monotonic() + 2
+        with pytest.raises(reidd.ForbiddenError):
+            while time.monotonic() < until:
+                cam.status()
+        path.write_text(whole)
+        while True:
+            try:
+                assert cam.status().pid == house.daemon.process.pid
+                break
+            except reidd.ForbiddenError:
+                assert time.monotonic() < until + 2
+
+
+def test_subscribers_hear_events_with_coarse_distances(house, image):
+    path = house.key("wall", Role.SUBSCRIBE)
+    with house.daemon.client() as local:
+        local.add_to_gallery(image, 7)
+        # A new key is let in within a second; until then the handshake is tried again.
+        with subscribed(house.analytics, "identified", timeout=5, key=keys.credentials(path)) as events:
+            heard = None
+            while heard is None:
+                exact = local.re_id_image(image[:, :-8])
+                heard = next(events, None)
+        distance = heard["results"][0]["predictions"][0]["distance"]
+        assert distance == pytest.approx(round(distance, 1))
+        assert distance != exact.predictions[0].distance
+    with house.client("wall") as wall:
+        assert wall.events(heard["seq"] - 1).events[0]["results"] == heard["results"]
+        with pytest.raises(reidd.ForbiddenError):
+            wall.re_id_image(image)
+
+
+def test_a_key_without_the_role_hears_nothing(house):
+    cam = keys.credentials(house.keys.with_name("cam.key"))
+    pair = cam.public.encode(), cam.secret.encode()
+    assert knock(house.analytics, zmq.SUB, **curve(cam.server_public.encode(), pair)) == zmq.EVENT_HANDSHAKE_FAILED_AUTH
+
+
+def test_a_revoked_subscriber_hears_nothing_more(house, image):
+    path = house.key("spy", Role.SUBSCRIBE)
+    with zmq.Context.instance().socket(zmq.SUB) as spy, house.daemon.client() as local:
+        secure(spy, keys.credentials(path))
+        spy.setsockopt(zmq.LINGER, 0)
+        spy.subscribe("labelled")
+        seen = spy.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+        spy.connect(house.analytics)
+        assert seen.poll(IN_TIME_MS)
+        seen.recv_multipart()
+        keys.revoke(house.keys, "spy")
+        assert seen.poll(IN_TIME_MS), "the connection was left open"
+        local.add_to_gallery(image, 7)
+        local.set_label(7, "Ann")
+        assert not spy.poll(300)
+        spy.disable_monitor()
+        seen.close()
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ('tcp = "tcp://127.0.0.1:0"\nkeys_folder = "{keys}"', "keys new"),
+        ('tcp = "ws://127.0.0.1:0"\nkeys_folder = "{keys}"', "expected tcp://"),
+        ('tcp = "127.0.0.1:7340"\nkeys_folder = "{keys}"', "expected tcp://"),
+        ('tcp_analytics = "tcp://127.0.0.1:0"\nkeys_folder = "{keys}"', "tcp is not"),
+    ],
+)
+def test_a_daemon_that_would_leave_the_door_open_does_not_start(short_folder, config, says):
+    path = short_folder / "reidd.toml"
+    path.write_text(config.format(keys=short_folder / "keys"))
+    started = Daemon(short_folder, "--config", str(path))
+    assert started.process.wait(60) == 78
+    assert says in started.log.read_text()
+
+
+def test_a_half_open_connection_is_closed_in_time(house):
+    host, port = house.address.removeprefix("tcp://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as half:
+        half.sendall(struct.pack("!B8sB", 0xFF, bytes(8), 0x7F))
+        started = time.monotonic()
+        while half.recv(4096):
+            pass
+        assert time.monotonic() - started < 5
+    assert Path(f"/proc/{house.daemon.process.pid}").exists()

@@ -1,0 +1,128 @@
+import os
+import zipfile
+
+import numpy as np
+import pytest
+
+from reidd.errors import GalleryError
+from reidd.gallery import Gallery, archive
+
+SPACE = bytes(range(32))
+FEATURES = np.random.default_rng(0).normal(size=(20, 8)).astype(np.float32)
+
+
+def opened() -> Gallery:
+    return Gallery.open(dim=8, space=SPACE, capacity=50)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    with opened() as gallery:
+        for n in range(20):
+            gallery.add(n % 6, FEATURES[n : n + 1])
+        gallery.set_label(3, "eve")
+        rows = gallery.reader.rows()
+        archive.save(tmp_path / "gallery.npz", rows, labels=gallery.labels(), space=SPACE)
+    return tmp_path / "gallery.npz", rows
+
+
+class TestSaving:
+    def test_what_is_saved_is_loaded(self, saved):
+        path, rows = saved
+        loaded = archive.load(path)
+        assert all(np.array_equal(one, other) for one, other in zip(loaded.rows, rows, strict=True))
+        assert (loaded.labels, loaded.space) == ({3: "eve"}, SPACE)
+
+    def test_an_empty_gallery_can_be_saved(self, tmp_path):
+        with opened() as gallery:
+            archive.save(tmp_path / "empty", gallery.reader.rows(), labels={}, space=SPACE)
+        assert len(archive.load(tmp_path / "empty").rows.numbers) == 0
+
+    def test_a_failure_leaves_the_old_file_and_nothing_else(self, saved, monkeypatch):
+        path, rows = saved
+        before = path.read_bytes()
+
+        def broken(_):
+            raise OSError(5, "Input/output error")
+
+        monkeypatch.setattr(os, "fsync", broken)
+        with pytest.raises(GalleryError, match="cannot write"):
+            archive.save(path, rows, labels={}, space=SPACE)
+        assert path.read_bytes() == before
+        assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+    def test_a_reader_of_the_old_file_keeps_it_whole(self, saved):
+        path, rows = saved
+        before = path.read_bytes()
+        with path.open("rb") as old:
+            archive.save(path, rows, labels={}, space=SPACE)
+            assert old.read() == before
+
+
+class TestLoading:
+    def test_content_that_is_not_what_was_saved_is_refused(self, saved):
+        path, _ = saved
+        with np.load(path) as arrays:
+            content = {name: arrays[name] for name in arrays.files}
+        content["ids"][3] += 1
+        np.savez(path, **content)
+        with pytest.raises(GalleryError, match="checksum does not match"):
+            archive.load(path)
+
+    def test_a_missing_file_is_an_error(self, tmp_path):
+        with pytest.raises(GalleryError, match="cannot read"):
+            archive.load(tmp_path / "nothing")
+
+    def test_every_flipped_byte_that_matters_is_noticed(self, saved):
+        path, rows = saved
+        whole = path.read_bytes()
+        for at in range(0, len(whole), 3):
+            path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+            try:
+                loaded = archive.load(path)
+            except GalleryError:
+                continue
+            # Dates and the like in the zip file's own entries.
+            assert all(np.array_equal(one, other) for one, other in zip(loaded.rows, rows, strict=True))
+            assert (loaded.labels, loaded.space) == ({3: "eve"}, SPACE)
+
+    def test_a_file_cut_short_is_refused(self, saved):
+        path, _ = saved
+        whole = path.read_bytes()
+        for length in range(0, len(whole), 97):
+            path.write_bytes(whole[:length])
+            with pytest.raises(GalleryError):
+                archive.load(path)
+
+    def test_a_foreign_archive_is_refused(self, tmp_path):
+        np.savez(tmp_path / "foreign.npz", features=FEATURES)
+        with pytest.raises(GalleryError, match="not a whole gallery file"):
+            archive.load(tmp_path / "foreign.npz")
+        with zipfile.ZipFile(tmp_path / "other.zip", "w") as other:
+            other.writestr("readme", "hello")
+        with pytest.raises(GalleryError):
+            archive.load(tmp_path / "other.zip")
+
+
+class TestRestoring:
+    def test_a_gallery_holds_what_the_backup_held_and_nothing_else(self, saved):
+        path, rows = saved
+        with opened() as gallery:
+            gallery.add(99, FEATURES[:5])
+            backup = archive.load(path)
+            change = gallery.restore(backup.rows, backup.labels)
+            held = gallery.reader.rows()
+            assert (len(change.added), change.removed) == (20, 5)
+            assert held.ids.tolist() == rows.ids.tolist()
+            assert held.times_ns.tolist() == rows.times_ns.tolist()
+            assert np.allclose(held.features, rows.features, atol=1e-6)
+            assert held.numbers.tolist() == list(range(6, 26))
+            assert gallery.labels() == {3: "eve"}
+
+    def test_a_backup_too_large_changes_nothing(self, saved):
+        backup = archive.load(saved[0])
+        with Gallery.open(dim=8, space=SPACE, capacity=10) as gallery:
+            gallery.add(1, FEATURES[:1])
+            with pytest.raises(GalleryError, match="20 instances do not fit"):
+                gallery.restore(backup.rows, backup.labels)
+            assert gallery.count() == 1

@@ -1,0 +1,49 @@
+"""The ten minutes of docs/backends.md, followed to the letter."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DOC = Path(__file__).parent.parent / "docs" / "backends.md"
+
+
+def block(after: str) -> str:
+    """The first fenced block behind some words."""
+    return re.search(r"```\w+\n(.*?)```", DOC.read_text().split(after, 1)[1], re.DOTALL).group(1)
+
+
+def run(*command: str, cwd: Path, env: dict[str, str]) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=cwd, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_tutorials_backend_is_found_agrees_and_passes_the_kit(tmp_path):
+    for needed in ("onnxruntime", "hatchling"):
+        if importlib.util.find_spec(needed) is None:
+            pytest.skip(f"{needed} is not installed: pip install {needed}")
+    (tmp_path / "pyproject.toml").write_text(block("`pyproject.toml`"))
+    (tmp_path / "reidd_mine.py").write_text(block("`reidd_mine.py`"))
+    (tmp_path / "test_mine.py").write_text(block("`test_mine.py`:"))
+    installed = tmp_path / "installed"
+    env = {**os.environ, "PYTHONPATH": str(installed)}
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--target", str(installed)]
+    run("pip", "install", *options, str(tmp_path), cwd=tmp_path, env=env)
+    assert re.search(r"ONNX_RT +CPU +reidd_mine +ready", run("reidd", "backends", cwd=tmp_path, env=env))
+    assert re.search(r"ONNX_RT +CPU .* agrees", run("reidd", "models", "verify", "--dry-run", cwd=tmp_path, env=env))
+    assert "12 passed" in run("pytest", "-q", "test_mine.py", "-p", "no:cacheprovider", cwd=tmp_path, env=env)
+
+
+def test_every_clause_of_the_contract_is_explained():
+    from reidd.testing import BackendContract
+
+    clauses = [name for name in dir(BackendContract) if name.startswith("test_")]
+    told = DOC.read_text().lower().replace("'", "").replace("-", " ")
+    assert [c for c in clauses if c.removeprefix("test_").replace("_", " ") not in told] == []

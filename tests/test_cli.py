@@ -1,0 +1,188 @@
+"""The command line against a real daemon: what it prints, and how it ends when something is wrong."""
+
+import json
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from reidd import places
+from reidd.cli import app
+
+GALLERY, QUERIES = places.sample_folder() / "gallery", places.sample_folder() / "queries"
+
+
+@pytest.fixture
+def run(client, shared_daemon):
+    """Run a command as a user does; returns the finished process."""
+
+    def call(*words):
+        env = {**os.environ, "REIDD_ENDPOINT": shared_daemon.endpoint}
+        command = [sys.executable, "-m", "reidd", *map(str, words)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=env, check=False)
+        assert "Traceback" not in done.stderr
+        return done
+
+    return call
+
+
+def test_people_are_added_from_globs_and_identified_from_a_folder(run, client):
+    for id in range(1, 7):
+        assert run("add", id, f"{GALLERY}/{id}_*.jpg").returncode == 0
+    assert client.ids() == [1, 2, 3, 4, 5, 6]
+    answers = json.loads(run("identify", QUERIES, "--top-k", 2, "--json").stdout)
+    assert len(answers) == 22
+    named = [(a["image"].rpartition("/")[2][0], str(a["predictions"][0]["id"])) for a in answers]
+    assert sum(true == got for true, got in named) >= 17
+    assert [p["rank"] for p in answers[0]["predictions"]] == [1, 2]
+
+
+def test_the_table_for_people_names_image_id_label_distance_and_verdict(run):
+    run("add", 1, f"{GALLERY}/1_*.jpg")
+    assert run("label", 1, "Ann").returncode == 0
+    shown = run("identify", QUERIES / "1_f0300.jpg").stdout
+    assert all(word in shown for word in ("1_f0300.jpg", "Ann", "known", "0."))
+
+
+def test_ids_limit_remove_clear(run, client):
+    run("add", 1, f"{GALLERY}/1_*.jpg")
+    run("add", 2, f"{GALLERY}/2_*.jpg")
+    assert run("limit", 2, "drop_oldest").returncode == 0
+    assert [(r["id"], r["count"]) for r in json.loads(run("ids", "--json").stdout)] == [(1, 2), (2, 2)]
+    assert run("remove", 1).returncode == 0
+    assert client.ids() == [2]
+    assert run("clear", "--yes").returncode == 0
+    assert "empty" in run("ids").stdout
+
+
+def test_a_gallery_is_mended(run, client):
+    run("add", 1, f"{GALLERY}/1_*.jpg")
+    run("add", 2, f"{GALLERY}/2_*.jpg")
+    assert "nearest id" in run("explain", QUERIES / "1_f0300.jpg").stdout
+    assert "now has 6" in run("merge", 2, 1).stdout
+    assert "2 ids" in run("undo").stdout
+    assert "of 1 ids" in run("undo").stdout  # all images of one `add` together
+    run("add", 2, f"{GALLERY}/2_*.jpg")
+    assert run("rename", 2, 5).returncode == run("pin", 5).returncode == run("unpin", 5).returncode == 0
+    instance = client.explain((GALLERY / "1_f0050.jpg").read_bytes()).instance
+    assert run("move", instance, 5).returncode == 0
+    assert (client.count(1), client.count(5)) == (2, 4)
+    assert "for ever" in run("ttl", 0).stdout
+
+
+def test_a_gallery_is_saved_and_loaded(run, client, tmp_path):
+    run("add", 1, f"{GALLERY}/1_*.jpg")
+    assert run("save", tmp_path / "g").returncode == 0
+    client.clear()
+    assert "now has 3" in run("load", tmp_path / "g").stdout
+    assert client.count(1) == 3
+
+
+def test_a_bad_image_among_good_ones_is_named_and_costs_the_others_nothing(run, client, tmp_path):
+    good, bad = cv2.imencode(".jpg", np.full((64, 32, 3), 90, np.uint8))[1].tobytes(), b"hello"
+    for name, content in (("a.jpg", good), ("b.jpg", bad), ("c.jpg", good)):
+        (tmp_path / name).write_bytes(content)
+    done = run("add", 5, tmp_path)
+    assert done.returncode == 65
+    assert "b.jpg" in done.stderr
+    assert "1 of 3 images refused" in done.stderr
+    assert client.count(5) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (("remove", 77), 65, "id 77"),
+        (("identify", "/no/such.jpg"), 65, "no such file"),
+        (("limit", 3, "drop_best"), 65, "drop_oldest"),
+        (("load", "/no/such"), 70, "/no/such"),
+        (("serve", "--model", "acme/nobody"), 78, "reidd/person"),
+        (("serve", "--config", "/no/such.toml"), 78, "/no/such.toml"),
+        (("status", "--endpoint", "ipc:///no/such.sock"), 69, "reidd serve"),
+        (("status", "--endpoint", "/run/reidd/reidd.sock"), 78, "expected ipc://"),
+        (("merge", 7, 7), 65, "two ids"),
+        (("watch", "nosuchtype"), 65, "identified"),
+        (("load", __file__), 70, "reidd save"),
+    ],
+)
+def test_an_error_is_one_line_and_an_exit_status(run, words, status, said):
+    done = run(*words)
+    assert done.returncode == status
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("reidd: ")
+    assert said in done.stderr
+
+
+def test_status_says_model_engine_and_gallery(run):
+    answer = json.loads(run("status", "--json").stdout)
+    assert (answer["model"], answer["engine"], answer["count"]) == ("reidd/person", "TFLITE", 0)
+    assert "reidd/person" in run("status").stdout
+
+
+def test_watch_shows_events_as_they_happen(run, client, shared_daemon, image):
+    env = {**os.environ, "REIDD_ENDPOINT": shared_daemon.endpoint, "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "reidd", "watch", "added", "--json", "--count", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as watching:
+        # When it has subscribed is its own affair: events come until it has heard one.
+        while watching.poll() is None:
+            client.add_to_gallery(image, 8)
+        assert json.loads(watching.stdout.readline())["id"] == 8
+
+
+def test_backends_has_a_row_per_pair_ready_or_why_not(run):
+    rows = json.loads(run("backends", "--json").stdout)
+    state = {(row["engine"], row["accelerator"]): row["state"] for row in rows}
+    assert state["DNN", "CPU"] == state["TFLITE", "CPU"] == "ready"
+    assert state["TENSOR_RT", ""] == "no installed plugin brings it"
+
+
+def test_models_lists_the_embedded_one(run):
+    rows = json.loads(run("models", "--json").stdout)
+    assert "reidd/person" in [row["model"] for row in rows]
+
+
+def test_bench_says_what_a_daemon_costs_beside_the_same_call_in_process(run):
+    figures = json.loads(run("bench", "daemon", "--rounds", 10, "--rows", 100, "--json").stdout)
+    here, there = figures["in process, p50 ms"], figures["daemon, p50 ms"]
+    assert 0 < here < there
+    assert figures["ratio"] == pytest.approx(there / here)
+
+
+def test_doctor_finds_this_machine_fit(run):
+    done = run("doctor", "--json")
+    findings = json.loads(done.stdout)
+    assert [f for f in findings if f["fine"] is False] == []
+    assert done.returncode == 0
+    assert {"model reidd/person", "golden vectors on TFLITE/CPU", "daemon"} <= {f["what"] for f in findings}
+
+
+def test_every_command_has_help_and_help_needs_no_heavy_import(run):
+    assert {"explain", "merge", "undo"} <= {command.callback.__name__ for command in app.registered_commands}
+    for command in app.registered_commands[::3]:  # each takes a quarter of a second
+        shown = run(command.callback.__name__.replace("_", "-"), "--help")
+        assert shown.returncode == 0
+        assert len(shown.stdout.splitlines()) > 3
+    code = "import sys; import reidd.cli; sys.exit(any(m in sys.modules for m in ('numpy', 'zmq', 'cv2', 'rich')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_demo_names_at_least_17_of_18_and_draws_them(run, tmp_path):
+    picture = tmp_path / "demo.png"
+    done = run("demo", "--picture", picture)
+    assert done.returncode == 0
+    last = done.stdout.strip().splitlines()[-1]
+    right, of = int(last.split()[0]), int(last.split()[2])
+    assert (right >= 17, of) == (True, 18)
+    assert "18 added, 22 identified" in done.stdout
+    sheet = cv2.imread(str(picture))
+    assert sheet.shape[0] > 800
+    # Each right query has a green frame around it: as many green rectangles as there are right answers.
+    green = cv2.inRange(sheet, (50, 150, 30), (70, 170, 50))
+    frames = [
+        c for c in cv2.findContours(green, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0] if cv2.contourArea(c) > 5000
+    ]
+    strangers = int(next(line for line in done.stdout.splitlines() if "strangers" in line).split()[0])
+    assert len(frames) == right + strangers

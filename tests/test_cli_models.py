@@ -1,0 +1,62 @@
+"""`reidd models`: what is there, whether all pairs agree on it, and how one's own comes in."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from reidd.model import ModelConfig
+
+EMBEDDED = ModelConfig.from_model_id("reidd/person").base_dir
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.setenv("REIDD_MODELS", str(tmp_path / "models"))
+
+    def command(*arguments, status=0):
+        done = subprocess.run(
+            [sys.executable, "-m", "reidd", "models", *arguments], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == status, done.stdout + done.stderr
+        return done
+
+    return command
+
+
+def added(run, tmp_path, *options, status=0):
+    required = ["--id", "me/net", "--size", "96x192", "--licence", "MIT", "--folder", str(tmp_path / "models")]
+    return run("add", str(EMBEDDED / "person.onnx"), *required, *options, status=status)
+
+
+def test_a_model_of_ones_own_is_added_verified_and_listed(run, tmp_path):
+    assert "me/net: 256 values, ran on DNN/CPU" in added(run, tmp_path, "--rgb", "--mean", "1", "2", "3").stdout
+    figures = json.loads(run("verify", "me/net", "--json").stdout)
+    assert [(p["engine"], p["agrees"]) for p in figures["pairs"]] == [("DNN", True)]
+    assert (tmp_path / "models/me/net/certificate.json").exists()
+    assert [row["model"] for row in json.loads(run("--json").stdout)] == ["me/net", "reidd/person"]
+
+
+def test_a_pair_that_differs_ends_with_a_status_and_a_sentence(run, tmp_path):
+    added(run, tmp_path, "--rgb")
+    folder = tmp_path / "models/me/net"
+    shutil.copy(EMBEDDED / "person_int8.tflite", folder)
+    document = json.loads((folder / "alwaysai.model.json").read_text())
+    document["model_parameters"]["scalefactor"] = 1e-3
+    document["reidd"]["files"].append({"file": "person_int8.tflite", "format": "tflite", "precision": "int8"})
+    (folder / "alwaysai.model.json").write_text(json.dumps(document))
+    said = run("verify", "me/net", status=70)
+    assert "TFLITE/CPU with person_int8.tflite may not share a gallery with DNN/CPU" in said.stderr
+    assert "differs" in said.stdout
+
+
+def test_verify_without_images_says_so(run, tmp_path):
+    assert "holds 0 JPEG or PNG files" in run("verify", "--images", str(tmp_path), status=78).stderr
+
+
+@pytest.mark.parametrize("size", ["96", "96x", "axb"])
+def test_a_size_that_is_none_is_refused(run, tmp_path, size):
+    said = run("add", "x.onnx", "--id", "a/b", "--size", size, "--licence", "MIT", status=2)
+    assert "expected WIDTHxHEIGHT" in said.stderr

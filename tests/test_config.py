@@ -1,0 +1,57 @@
+"""The configuration file: what is right is read, what is wrong is named."""
+
+import pytest
+
+from reidd.daemon.config import Config, read
+from reidd.engines import Accelerator, Engine
+from reidd.errors import ConfigError
+
+
+def written(folder, text):
+    path = folder / "reidd.toml"
+    path.write_text(text)
+    return path
+
+
+def test_without_a_file_the_defaults_hold(tmp_path):
+    assert read(None, [tmp_path / "none.toml"]) == Config()
+
+
+def test_the_first_file_that_exists_counts_unless_one_is_named(tmp_path):
+    first, second = written(tmp_path, "workers = 3"), tmp_path / "second.toml"
+    second.write_text("workers = 4")
+    assert read(None, [tmp_path / "none.toml", first, second]).workers == 3
+    assert read(second, [first]).workers == 4
+
+
+def test_keys_are_read(tmp_path):
+    path = written(tmp_path, 'model = "acme/reid"\ncapacity = 500\n[[engines]]\nengine = "DNN"\naccelerator = "GPU"\n')
+    config = read(path, [])
+    assert (config.model, config.capacity) == ("acme/reid", 500)
+    assert [(p.engine, p.accelerator) for p in config.engines] == [(Engine.DNN, Accelerator.GPU)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("worker = 2", "did you mean 'workers'"),
+        ("zebra = 2", "the keys are model"),
+        ("workers = 0", "workers: Expected `int` >= 1"),
+        ('workers = "two"', "workers: Expected `int`"),
+        ("engines = []", "engines"),
+        ('[[engines]]\nengine = "STEAM"', "engines[0].engine"),
+        ('[[engines]]\nengine = "DNN"\nspeed = 3', "engines[0]"),
+        ("workers = ", "is no TOML"),
+    ],
+)
+def test_what_is_wrong_is_named_with_the_file_and_the_key(tmp_path, text, expected):
+    path = written(tmp_path, text)
+    with pytest.raises(ConfigError) as refused:
+        read(path, [])
+    assert str(path) in str(refused.value)
+    assert expected in str(refused.value)
+
+
+def test_a_named_file_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read(tmp_path / "none.toml", [])

@@ -1,0 +1,158 @@
+"""Preprocessing is OpenCV's, both engines agree, and the mirror counts as the docs say."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from reidd import distances, places
+from reidd.backend import Backend
+from reidd.engines import Accelerator, Engine
+from reidd.errors import BackendError, BackendUnavailableError
+from reidd.features import Extractor, preprocess
+from reidd.golden import cosines
+from reidd.model import Extras, ModelConfig
+from reidd.plugins import Registry
+
+SAMPLES = sorted(places.sample_folder().glob("*/*.jpg"))
+
+
+def model_with(tmp_path: Path, **parameters) -> ModelConfig:
+    (tmp_path / "net.onnx").write_bytes(b"")
+    document = {"id": "test/net", "model_parameters": {"model_file": "net.onnx", "size": [64, 128], **parameters}}
+    return ModelConfig(document, base_dir=tmp_path)
+
+
+@pytest.mark.parametrize("crop", [False, True])
+@pytest.mark.parametrize("swaprb", [False, True])
+@pytest.mark.parametrize(
+    ("mean", "scalefactor"), [([0, 0, 0], 1), ([104, 117, 123], 1), ([127.5, 127, 126], 1 / 127.5)]
+)
+@pytest.mark.parametrize("shape", [(128, 64), (57, 131), (300, 90), (128, 128)])
+def test_preprocessing_equals_blob_from_image(tmp_path, crop, swaprb, mean, scalefactor, shape):
+    image = np.random.default_rng(3).integers(0, 256, (*shape, 3), np.uint8)
+    model = model_with(tmp_path, crop=crop, swaprb=swaprb, mean=mean, scalefactor=scalefactor)
+    expected = cv2.dnn.blobFromImage(image, scalefactor, (64, 128), mean, swaprb, crop)
+    np.testing.assert_allclose(preprocess(image, model)[None].transpose(0, 3, 1, 2), expected, rtol=1e-5, atol=1e-4)
+
+
+def test_std_divides_each_channel(tmp_path):
+    image = np.full((128, 64, 3), 100, np.uint8)
+    model = model_with(tmp_path)
+    model.extras = Extras(std=(1.0, 2.0, 4.0))
+    assert preprocess(image, model)[0, 0].tolist() == [100, 50, 25]
+
+
+@pytest.fixture(scope="module")
+def extractors():
+    model, registry = ModelConfig.from_model_id("reidd/person"), Registry()
+    pairs = [(Engine.DNN, Accelerator.CPU), (Engine.TFLITE, Accelerator.CPU)]
+    loaded = [Extractor.load(model, *pair, registry=registry) for pair in pairs]
+    yield loaded
+    for extractor in loaded:
+        extractor.close()
+
+
+def test_both_engines_agree_on_every_sample(extractors):
+    crops = [cv2.imread(str(path)) for path in SAMPLES]
+    one, other = (extractor.features(crops) for extractor in extractors)
+    assert len(crops) == 40
+    assert cosines(one, other).min() >= 0.999
+
+
+def test_the_mirror_is_normalised_summed_and_normalised_again(extractors):
+    image = cv2.imread(str(SAMPLES[0]))
+    plain, mirror = (extractors[0].features([i], flip_horizontal=False) for i in (image, image[:, ::-1].copy()))
+    np.testing.assert_allclose(extractors[0].features([image]), distances.unit(plain + mirror), atol=1e-4)
+
+
+def test_a_feature_has_length_one(extractors):
+    features = extractors[1].features([cv2.imread(str(path)) for path in SAMPLES[:3]], flip_horizontal=False)
+    np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, atol=1e-6)
+
+
+def test_no_images_give_no_rows(extractors):
+    assert extractors[0].features([]).shape == (0, 256)
+
+
+class Scripted(Backend):
+    """Gives what a test tells it to."""
+
+    engine = Engine.PYTORCH
+    accelerators = (Accelerator.CPU,)
+    formats = frozenset({"onnx"})
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    @classmethod
+    def obstacle(cls, accelerator):
+        return None
+
+    @classmethod
+    def load(cls, model, accelerator, *, threads):
+        raise RuntimeError("the driver is from another age")
+
+    def infer(self, batch):
+        return self.answer(batch)
+
+    def close(self):
+        pass
+
+
+def honest(batch):
+    return np.stack([[b.mean(), b.std(), b[0, 0, 0]] for b in batch]).astype(np.float32)
+
+
+def fails(batch):
+    raise RuntimeError("device lost")
+
+
+LIES = {
+    "float32 .n, dim.": lambda b: honest(b).astype(np.float64),
+    "expected float32 .1, dim.": lambda b: honest(np.concatenate([b, b])),
+    "gave 2 values, expected 3": lambda b: honest(b)[:, :2],
+    "NaN": lambda b: np.full((len(b), 3), np.nan, np.float32),
+    "all zeros": lambda b: np.zeros((len(b), 3), np.float32),
+    "one value throughout": lambda b: np.full((len(b), 3), 7, np.float32),
+    "device lost": fails,
+}
+
+
+@pytest.mark.parametrize("complaint", LIES)
+def test_a_lying_backend_is_not_believed(tmp_path, complaint):
+    backend = Scripted(honest)
+    extractor = Extractor(model_with(tmp_path), backend, Accelerator.CPU)
+    backend.answer = LIES[complaint]
+    with pytest.raises(BackendError, match=complaint.replace("(n, ", "(1, ").replace(".n,", ".1,")):
+        extractor.features([np.random.default_rng(0).integers(0, 256, (128, 64, 3), np.uint8)], flip_horizontal=False)
+
+
+def test_a_backend_that_gives_one_answer_to_everything_is_not_believed(tmp_path):
+    backend = Scripted(honest)
+    extractor = Extractor(model_with(tmp_path), backend, Accelerator.CPU)
+    backend.answer = lambda batch: np.tile(np.float32([1, 2, 3]), (len(batch), 1))
+    images = [np.random.default_rng(seed).integers(0, 256, (128, 64, 3), np.uint8) for seed in (1, 2)]
+    with pytest.raises(BackendError, match="same output for different images"):
+        extractor.features(images, flip_horizontal=False)
+
+
+def test_features_of_another_network_are_refused(tmp_path):
+    model = model_with(tmp_path)
+    crops = np.random.default_rng(1).integers(0, 256, (4, 128, 64, 3), np.uint8)
+    np.savez(tmp_path / "golden.npz", crops=crops, embeddings=honest(crops)[:, ::-1])
+    model.extras = Extras(golden="golden.npz")
+    with pytest.raises(BackendError, match=r"features are not this model's: worst cosine 0\.\d+ .* expected 0\.98"):
+        Extractor(model, Scripted(honest), Accelerator.CPU).check_itself()
+
+
+def test_a_backend_that_cannot_load_says_why(tmp_path):
+    class Only(Registry):
+        def _collect(self):
+            return [Scripted]
+
+    with pytest.raises(
+        BackendUnavailableError, match=r"PYTORCH/CPU cannot run test/net: the driver is from another age"
+    ):
+        Extractor.load(model_with(tmp_path), Engine.PYTORCH, Accelerator.CPU, registry=Only(()))

@@ -1,0 +1,76 @@
+"""What counts as an image, and how a file that is none is found out before it is decoded."""
+
+import struct
+import time
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+
+from reidd.errors import ImageError
+from reidd.images import MAX_PIXELS, encoded_size, pixels
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A PNG whose header tells its size, and whose data nobody needs to read."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_the_size_is_read_from_the_header(image, suffix):
+    encoded = cv2.imencode(suffix, image)[1].tobytes()
+    assert encoded_size(encoded) == (image.shape[1], image.shape[0])
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_a_file_cut_short_anywhere_is_refused(image, suffix):
+    encoded = cv2.imencode(suffix, image)[1].tobytes()
+    assert np.asarray(pixels(encoded)).shape == image.shape
+    for length in range(0, len(encoded) - 2, 7):
+        with pytest.raises(ImageError):
+            pixels(encoded[:length])
+
+
+def test_a_jpeg_with_a_thumbnail_is_not_taken_for_whole_by_the_thumbnails_end(image):
+    thumbnail = cv2.imencode(".jpg", cv2.resize(image, (16, 32)))[1].tobytes()
+    encoded = cv2.imencode(".jpg", image)[1].tobytes()
+    segment = b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
+    whole = encoded[:2] + segment + encoded[2:]
+    assert encoded_size(whole) == (image.shape[1], image.shape[0])
+    with pytest.raises(ImageError, match="cut short"):
+        encoded_size(whole[:-100])
+
+
+def test_a_decompression_bomb_is_refused_by_its_header_in_no_time():
+    bomb = png_of(30_000, 30_000)
+    start = time.perf_counter()
+    with pytest.raises(ImageError, match="30000x30000"):
+        pixels(bomb)
+    assert time.perf_counter() - start < 0.01
+
+
+def test_the_largest_and_the_smallest_images_are_told_what_is_expected():
+    with pytest.raises(ImageError, match=str(MAX_PIXELS)):
+        pixels(np.broadcast_to(np.uint8(0), (7000, 7000, 3)))
+    with pytest.raises(ImageError, match="at least 4 px"):
+        pixels(np.zeros((3, 100, 3), np.uint8))
+    assert pixels(np.zeros((4, 4, 3), np.uint8)).shape == (4, 4, 3)
+
+
+def test_grey_becomes_three_equal_channels_and_alpha_is_dropped():
+    grey = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    assert np.array_equal(pixels(grey), np.dstack([grey] * 3))
+    assert np.array_equal(pixels(grey[..., None]), np.dstack([grey] * 3))
+    bgra = np.random.default_rng(0).integers(0, 255, (8, 8, 4), np.uint8)
+    assert np.array_equal(pixels(bgra), bgra[..., :3])
+
+
+def test_damaged_data_behind_a_good_header_is_refused():
+    with pytest.raises(ImageError, match="cannot be decoded"):
+        pixels(png_of(64, 64))

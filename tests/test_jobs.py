@@ -1,0 +1,77 @@
+"""The line of waiting requests: bounded, fair, and quick to drop what is too late."""
+
+import pytest
+
+from reidd import protocol
+from reidd.daemon.envelope import Caller
+from reidd.daemon.jobs import Job, Line
+from reidd.engines import Accelerator, Engine
+from reidd.errors import BusyError
+
+LITE = (Engine.TFLITE, Accelerator.CPU)
+DNN = (Engine.DNN, Accelerator.CPU)
+
+
+def job(client: str, until: float = 10.0) -> Job:
+    request = protocol.ExtractFeatures(parts=[protocol.Encoded()])
+    return Job(Caller((client.encode(),)), request, b"", [], until)
+
+
+def joined(line: Line, clients: str) -> list[Job]:
+    jobs = [job(client) for client in clients]
+    for one in jobs:
+        line.join(one, retry_after_s=1)
+    return jobs
+
+
+def test_clients_take_turns():
+    line = Line(10)
+    joined(line, "aaaab" + "c")
+    order = [line.next().client.connection.decode() for _ in range(6)]
+    assert order == ["a", "b", "c", "a", "a", "a"]
+    assert line.next() is None
+    assert len(line) == 0
+
+
+def test_a_client_that_comes_back_waits_its_turn():
+    line = Line(10)
+    joined(line, "aab")
+    line.next()
+    joined(line, "c")
+    assert [line.next().client.connection.decode() for _ in range(3)] == ["b", "a", "c"]
+
+
+def test_a_full_line_says_when_to_try_again():
+    line = Line(2)
+    joined(line, "ab")
+    with pytest.raises(BusyError, match=r"2 requests are waiting already; try again in 0\.7 s") as caught:
+        line.join(job("c"), retry_after_s=0.7)
+    reply = protocol.failed(caught.value, "r1")
+    assert (reply.code, reply.retry_after_ms) == ("busy", 700)
+    assert protocol.raised(reply).retry_after_s == 0.7
+
+
+def test_a_request_that_is_tried_again_goes_to_another_pair():
+    line = Line(10)
+    tried = job("a")
+    tried.failed_on.append(LITE)
+    line.rejoin(tried)
+    assert line.next_again(avoid=LITE) is None
+    assert line.next_again(avoid=DNN) is tried
+    assert len(line) == 0
+
+
+def test_jobs_whose_time_is_up_leave_the_line():
+    line = Line(10)
+    late, again, good = job("a", 1), job("b", 1), job("a", 5)
+    line.join(late, retry_after_s=1)
+    line.join(good, retry_after_s=1)
+    line.rejoin(again)
+    assert line.expired(2) == [again, late]
+    assert list(line) == [good]
+    assert len(line) == 1
+
+
+def test_images_are_counted_by_their_boxes():
+    parts = [protocol.Encoded(), protocol.Encoded(boxes=[[0, 0, 9, 9], [1, 1, 9, 9]]), protocol.Feature(shape=(3, 96))]
+    assert Job(Caller((b"",)), protocol.ExtractFeatures(parts=parts), b"", [], 0).images == 3

@@ -1,0 +1,154 @@
+"""Ways of leaving the door open by its keys, all refused; and making, listing and revoking keys."""
+
+import json
+import stat
+
+import pytest
+import zmq
+
+from reidd import keys
+from reidd.errors import ConfigError
+from reidd.keys import ClientKey, Keyring, Role
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of keys that lets one client in."""
+    made = tmp_path / "keys"
+    keys.new(made, "cam1", [Role.QUERY])
+    return made
+
+
+def change(path, **fields):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+def nobody_is_allowed_in(folder):
+    keys.revoke(folder, "cam1")
+
+
+def there_is_no_server_key(folder):
+    (folder / "server.key").unlink()
+
+
+def there_is_no_folder(folder):
+    folder.rename(folder.with_name("elsewhere"))
+
+
+def everybody_may_read_the_server_key(folder):
+    (folder / "server.key").chmod(0o644)
+
+
+def everybody_may_add_clients(folder):
+    (folder / "clients").chmod(0o777)
+
+
+def everybody_may_replace_the_folders(folder):
+    folder.chmod(0o777)
+
+
+def a_group_may_change_a_client(folder):
+    (folder / "clients" / "cam1.key").chmod(0o664)
+
+
+def the_halves_of_the_server_key_do_not_match(folder):
+    change(folder / "server.key", public=zmq.curve_keypair()[0].decode())
+
+
+def the_server_key_is_cut_short(folder):
+    (folder / "server.key").write_text((folder / "server.key").read_text()[:50])
+
+
+def a_client_key_is_no_key(folder):
+    change(folder / "clients" / "cam1.key", public="é" * 40)
+
+
+def a_client_has_no_role(folder):
+    change(folder / "clients" / "cam1.key", roles=[])
+
+
+def a_client_has_a_role_that_there_is_not(folder):
+    change(folder / "clients" / "cam1.key", roles=["root"])
+
+
+def two_names_have_one_key(folder):
+    twin = folder / "clients" / "cam2.key"
+    twin.write_text((folder / "clients" / "cam1.key").read_text())
+    change(twin, name="cam2")
+
+
+def a_file_is_named_after_somebody_else(folder):
+    (folder / "clients" / "cam1.key").rename(folder / "clients" / "cam7.key")
+
+
+OPEN_DOORS = [
+    nobody_is_allowed_in,
+    there_is_no_server_key,
+    there_is_no_folder,
+    everybody_may_read_the_server_key,
+    everybody_may_add_clients,
+    everybody_may_replace_the_folders,
+    a_group_may_change_a_client,
+    the_halves_of_the_server_key_do_not_match,
+    the_server_key_is_cut_short,
+    a_client_key_is_no_key,
+    a_client_has_no_role,
+    a_client_has_a_role_that_there_is_not,
+    two_names_have_one_key,
+    a_file_is_named_after_somebody_else,
+]
+
+
+@pytest.mark.parametrize("leave_open", OPEN_DOORS, ids=lambda way: way.__name__)
+def test_a_door_left_open_is_refused(folder, leave_open):
+    assert Keyring.read(folder).users
+    leave_open(folder)
+    with pytest.raises(ConfigError, match=str(folder)):
+        Keyring.read(folder)
+
+
+def test_a_new_key_is_let_in_with_its_roles(folder):
+    given = keys.new(folder, "desk", [Role.ADMIN, Role.SCORES])
+    ring = Keyring.read(folder)
+    assert ring.users[given.public] == ("desk", {Role.ADMIN, Role.SCORES})
+    assert given.server_public == ring.server.public
+    assert zmq.curve_public(given.secret.encode()).decode() == given.public
+    assert [key.name for key in keys.listed(folder)] == ["cam1", "desk"]
+
+
+def test_no_secret_of_a_client_stays_on_the_server(folder):
+    given = keys.new(folder, "desk", [Role.QUERY])
+    assert not [path for path in folder.rglob("*.key") if given.secret in path.read_text()]
+    assert stat.S_IMODE((folder / "server.key").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("name", ["", "..", "../cam", "a/b", "-x", "x" * 65, "a\nb", "cam1"])
+def test_a_name_that_is_none_or_taken_is_refused(folder, name):
+    with pytest.raises(ConfigError):
+        keys.new(folder, name, [Role.QUERY])
+
+
+@pytest.mark.parametrize("name", ["cam2", "../server", "", "*"])
+def test_only_a_key_that_is_there_can_be_revoked(folder, name):
+    with pytest.raises(ConfigError, match="cam1"):
+        keys.revoke(folder, name)
+    assert (folder / "server.key").exists()
+
+
+def test_a_client_reads_its_file_only_when_nobody_else_can(tmp_path, folder):
+    path = tmp_path / "desk.key"
+    given = keys.new(folder, "desk", [Role.QUERY])
+    keys.write(path, given, mode=0o600)
+    assert keys.credentials(path) == given
+    path.chmod(0o644)
+    with pytest.raises(ConfigError, match="others may read"):
+        keys.credentials(path)
+
+
+def test_a_key_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "a.key"
+    keys.write(path, ClientKey("a", "x", [Role.QUERY]), mode=0o600)
+    with pytest.raises(FileExistsError):
+        keys.write(path, ClientKey("b", "y", [Role.QUERY]), mode=0o600)
+    assert json.loads(path.read_text())["name"] == "a"
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,144 @@
+"""Broken plugins are reported and break nothing else."""
+
+import sys
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from reidd.engines import Accelerator, Engine
+from reidd.errors import BackendUnavailableError
+from reidd.model import ModelConfig
+from reidd.plugins import GROUP, Registry
+
+GOOD = """
+from reidd.backend import Backend
+from reidd.engines import Accelerator, Engine
+from reidd.plugins import hookimpl
+
+class {name}(Backend):
+    engine = Engine.{engine}
+    accelerators = ({accelerators},)
+    formats = frozenset({{"onnx"}})
+
+    @classmethod
+    def obstacle(cls, accelerator):
+        {obstacle}
+
+    @classmethod
+    def load(cls, model, accelerator, *, threads):
+        raise NotImplementedError
+
+    def infer(self, batch):
+        raise NotImplementedError
+
+    def close(self):
+        pass
+
+@hookimpl
+def reidd_backends():
+    return [{name}]
+"""
+
+
+def source(name="Plain", engine="PYTORCH", accelerators="Accelerator.CPU", obstacle="return None"):
+    return GOOD.format(name=name, engine=engine, accelerators=accelerators, obstacle=obstacle)
+
+
+@pytest.fixture
+def registry(tmp_path, monkeypatch):
+    """Registries of plugins given as name=source."""
+    monkeypatch.syspath_prepend(tmp_path)
+    written = []
+
+    def build(**sources):
+        for name, text in sources.items():
+            (tmp_path / f"plugin_{name}.py").write_text(text)
+            written.append(f"plugin_{name}")
+        return Registry([EntryPoint(name, f"plugin_{name}", GROUP) for name in sources])
+
+    yield build
+    for name in written:
+        sys.modules.pop(name, None)
+
+
+def pairs(registry):
+    return [(p.engine, p.accelerator) for p in registry.pairs()]
+
+
+BROKEN = {
+    "raises on import": ("raise OSError('libfancy.so.3: cannot open shared object file')", "OSError: libfancy"),
+    "ends the interpreter": ("raise SystemExit(3)", "SystemExit: 3"),
+    "misspells a hook": (
+        "from reidd.plugins import hookimpl\n@hookimpl\ndef reidd_backend(): return []",
+        "unknown hook 'reidd_backend'",
+    ),
+    "brings no class": (
+        "from reidd.plugins import hookimpl\n@hookimpl\ndef reidd_backends(): return ['OpenCV']",
+        "'OpenCV' is not a subclass",
+    ),
+    "brings nothing": (
+        "from reidd.plugins import hookimpl\n@hookimpl\ndef reidd_backends(): return None",
+        "returned None",
+    ),
+    "names no engine": (source().replace("engine = Engine.PYTORCH", ""), "must name its engine"),
+    "names an unknown engine": (source().replace("Engine.PYTORCH", "'FANCY'"), "must name its engine"),
+    "names one accelerator, not several": (source().replace("(Accelerator.CPU,)", "Accelerator.CPU"), "accelerators"),
+    "has no hook": ("x = 1", "brings no hook"),
+    "leaves a method out": (source().replace("def infer", "def inferr"), "does not define infer"),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_a_broken_plugin_is_reported_and_breaks_nothing(registry, fault):
+    text, reason = BROKEN[fault]
+    found = registry(before=source(), broken=text, later=source(engine="TENSOR_RT"))
+    assert [p.plugin for p in found.problems] == ["broken"]
+    assert reason in found.problems[0].reason
+    assert pairs(found) == [(Engine.PYTORCH, Accelerator.CPU), (Engine.TENSOR_RT, Accelerator.CPU)]
+
+
+def test_a_pair_that_two_plugins_bring_is_reported_and_the_first_runs_it(registry):
+    found = registry(one=source("One"), two=source("Two"))
+    assert [(p.plugin, "PYTORCH/CPU" in p.reason, "One" in p.reason) for p in found.problems] == [("two", True, True)]
+    assert [p.backend.__name__ for p in found.pairs()] == ["One", "Two"]
+
+
+def test_a_plugin_may_choose_among_backends_of_one_pair(registry):
+    chooser = (
+        "from reidd.plugins import hookimpl\n@hookimpl\ndef reidd_choose_backend(candidates): return candidates[-1]"
+    )
+    found = registry(one=source("One"), two=source("Two"), chooser=chooser)
+    model = ModelConfig.from_model_id("reidd/person")
+    assert found.choose(model, Engine.PYTORCH, Accelerator.CPU).backend.__name__ == "Two"
+
+
+@pytest.mark.parametrize("body", ["raise ZeroDivisionError('x')", "return ['nonsense']"])
+def test_a_chooser_that_fails_leaves_the_first(registry, body):
+    chooser = f"from reidd.plugins import hookimpl\n@hookimpl\ndef reidd_choose_backend(candidates): {body}"
+    found = registry(one=source("One"), two=source("Two"), chooser=chooser)
+    model = ModelConfig.from_model_id("reidd/person")
+    assert found.choose(model, Engine.PYTORCH, Accelerator.CPU).backend.__name__ == "One"
+
+
+def test_an_obstacle_that_raises_is_an_obstacle(registry):
+    found = registry(one=source(obstacle="raise ZeroDivisionError('no driver')"))
+    assert found.pairs()[0].obstacle == "its plugin failed: ZeroDivisionError: no driver"
+
+
+def test_default_is_the_first_accelerator_of_the_engine_that_is_ready(registry):
+    found = registry(
+        a=source("Stick", accelerators="Accelerator.EDGE_TPU"), b=source("Plain", accelerators="Accelerator.CPU")
+    )
+    model = ModelConfig.from_model_id("reidd/person")
+    assert found.choose(model, Engine.PYTORCH, Accelerator.DEFAULT).backend.__name__ == "Plain"
+
+
+def test_a_pair_that_nobody_brings_is_an_error_that_names_those_that_run(registry):
+    found = registry(one=source())
+    model = ModelConfig.from_model_id("reidd/person")
+    with pytest.raises(BackendUnavailableError, match=r"no installed plugin brings HAILO_RT/HAILO; ready: PYTORCH/CPU"):
+        found.choose(model, Engine.HAILO_RT, Accelerator.HAILO)
+
+
+def test_the_installed_plugins_are_found():
+    assert {Engine.DNN, Engine.TFLITE} <= {p.engine for p in Registry().pairs()}

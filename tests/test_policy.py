@@ -1,0 +1,56 @@
+from random import Random
+
+import numpy as np
+import pytest
+
+from reidd.errors import RequestError
+from reidd.gallery.policy import Limit, checked_limit, surplus
+
+FEATURES = np.eye(6, dtype=np.float32)
+
+
+def gone(instances: list[int], keep: int, method: str) -> list[int]:
+    return surplus(
+        instances,
+        keep=keep,
+        drop_method=method,
+        random=Random(0),
+        features=lambda numbers: FEATURES[[number % 6 for number in numbers]],
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "keep", "expected"),
+    [
+        ("drop_oldest", 2, [3, 5]),
+        ("drop_latest", 2, [7, 9]),
+        ("drop_oldest", 4, []),
+        ("drop_latest", 9, []),
+        ("drop_oldest", 0, [3, 5, 7, 9]),
+        # 3 and 9 have the same feature.
+        ("drop_redundant", 3, [3]),
+    ],
+)
+def test_what_goes(method, keep, expected):
+    assert gone([3, 5, 7, 9], keep, method) == expected
+
+
+def test_drop_random_takes_any_of_them():
+    random = Random(0)
+    taken = {
+        surplus(range(5), keep=4, drop_method="drop_random", random=random, features=lambda _: FEATURES)[0]
+        for _ in range(200)
+    }
+    assert taken == set(range(5))
+
+
+def test_drop_redundant_leaves_what_differs_most():
+    assert sorted({0, 1, 2, 6, 7, 12} - set(gone([0, 1, 2, 6, 7, 12], 3, "drop_redundant"))) == [2, 7, 12]
+
+
+def test_a_limit_is_checked():
+    assert checked_limit(3, "drop_latest") == Limit(3, "drop_latest")
+    with pytest.raises(RequestError, match="got a limit of 0"):
+        checked_limit(0, "drop_latest")
+    with pytest.raises(RequestError, match="no drop method 'x'; there are drop_oldest"):
+        checked_limit(1, "x")

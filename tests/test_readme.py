@@ -1,0 +1,62 @@
+"""The README's examples run as they stand there."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from subjects import SAMPLE
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+CROPS = {"ann.jpg": "gallery/1_f0050.jpg", "bob.jpg": "gallery/2_f0280.jpg", "door.jpg": "queries/1_f0640.jpg"}
+
+
+def example(language: str) -> str:
+    return re.search(rf"```{language}\n(.*?)```", README, re.S)[1]
+
+
+def ran(command, folder, shared_daemon) -> str:
+    env = {**os.environ, "RUNTIME_DIRECTORY": str(shared_daemon.runtime)}
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, env=env, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with the images that the examples name."""
+    for name, crop in CROPS.items():
+        shutil.copy(SAMPLE / crop, tmp_path / name)
+    return tmp_path
+
+
+def test_the_python_example_names_ann_first(client, shared_daemon, folder):
+    printed = ran([sys.executable, "-c", example("python")], folder, shared_daemon).split()
+    assert printed[:2] == ["1", "1"]
+    assert printed[3:5] == ["2", "2"]
+    assert client.events().events[-1]["tag"] == "door"
+
+
+def test_the_node_example_names_ann_first(client, shared_daemon, folder, node_folder):
+    for id, name in ((1, "ann.jpg"), (2, "bob.jpg")):
+        client.add_to_gallery((folder / name).read_bytes(), id)
+    program = example("js").replace("/run/reidd/reidd.sock", str(shared_daemon.runtime / "reidd.sock"))
+    (node_folder / "readme.mjs").write_text(program)
+    assert "id: 1" in ran(["node", str(node_folder / "readme.mjs")], folder, shared_daemon).splitlines()[1]
+
+
+def test_the_commands_of_the_readme_exist():
+    from reidd.cli import app
+
+    known = {command.callback.__name__ for command in app.registered_commands}
+    named = set(re.findall(r"^reidd (\w+)", README, re.M))
+    assert named
+    assert named <= known
+
+
+def test_every_file_the_readme_links_to_is_there():
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (Path(__file__).parents[1] / target).exists(), target

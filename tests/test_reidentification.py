@@ -1,0 +1,105 @@
+"""What only the in-process class does: loading, the life of its gallery, publishing without a daemon of its own."""
+
+import json
+
+import numpy as np
+import pytest
+
+import reidd
+from reidd.model import FILE_NAME, ModelConfig
+
+
+def test_before_load_the_network_is_missing_and_says_so(image):
+    fresh = reidd.ReIdentification("reidd/person")
+    assert (fresh.engine, fresh.accelerator) == (None, None)
+    for ask in (fresh.extract_features, fresh.re_id_image, lambda i: fresh.add_to_gallery(i, 1)):
+        with pytest.raises(reidd.NotLoadedError, match=r"load\("):
+            ask(image)
+    assert fresh.count() == 0
+
+
+def test_load_takes_dnn_and_its_default_accelerator_unless_told_otherwise():
+    fresh = reidd.ReIdentification("reidd/person")
+    fresh.load()
+    assert (fresh.engine, fresh.accelerator) == (reidd.Engine.DNN, reidd.Accelerator.CPU)
+    fresh.load(reidd.Engine.TFLITE, reidd.Accelerator.CPU)
+    assert fresh.engine is reidd.Engine.TFLITE
+
+
+def test_another_engine_keeps_the_gallery_and_names_the_same_people(gallery_crops, query_crops):
+    identifier = reidd.ReIdentification("reidd/person")
+    identifier.load(reidd.Engine.DNN)
+    for id, image in gallery_crops:
+        identifier.add_to_gallery(image, id)
+    before = [identifier.re_id_image(image).predictions[0] for _, image in query_crops]
+    identifier.load(reidd.Engine.TFLITE)
+    after = [identifier.re_id_image(image).predictions[0] for _, image in query_crops]
+    assert [p.id for p in before] == [p.id for p in after]
+    assert [p.distance for p in before] == pytest.approx([p.distance for p in after], abs=1e-4)
+
+
+def test_an_unknown_model_is_refused_when_it_is_named():
+    with pytest.raises(reidd.UnknownModelError, match="acme/nobody"):
+        reidd.ReIdentification("acme/nobody")
+
+
+def test_a_limit_may_be_set_before_load_even_when_the_model_does_not_tell_its_dimension(tmp_path, image):
+    embedded = ModelConfig.from_model_id("reidd/person")
+    document = json.loads((embedded.base_dir / FILE_NAME).read_text())
+    del document["reidd"]
+    identifier = reidd.ReIdentification("reidd/person", ModelConfig(document, base_dir=embedded.base_dir))
+    identifier.set_per_id_gallery_limit(2, "drop_oldest")
+    with pytest.raises(reidd.NotLoadedError, match=r"call load\(\)"):
+        identifier.count()
+    identifier.load()
+    identifier.add_to_gallery([image] * 3, 1)
+    assert identifier.count() == 2
+
+
+def test_a_full_gallery_overwrites_its_oldest_instance():
+    with reidd.ReIdentification("reidd/person", capacity=3) as small:
+        rows = np.eye(4, 256, dtype=np.float32)
+        for id, row in enumerate(rows):
+            small.add_features_to_gallery(row, id)
+        assert small.ids() == [1, 2, 3]
+        assert small.re_id_features(rows[0])[0].predictions[0].distance == pytest.approx(0.5)
+
+
+def test_a_saved_gallery_of_another_network_is_refused(tmp_path, in_process, image):
+    in_process.add_to_gallery(image, 1)
+    in_process.save_gallery(tmp_path / "gallery")
+    embedded = ModelConfig.from_model_id("reidd/person")
+    document = json.loads((embedded.base_dir / FILE_NAME).read_text())
+    document["model_parameters"]["swaprb"] = False
+    other = reidd.ReIdentification("reidd/person", ModelConfig(document, base_dir=embedded.base_dir))
+    with pytest.raises(reidd.FeatureSpaceError, match="another network or preprocessing"):
+        other.load_gallery(tmp_path / "gallery")
+    assert other.count() == 0
+
+
+def test_analytics_go_to_a_running_daemon_under_this_models_name(in_process, image, client, shared_daemon, monkeypatch):
+    monkeypatch.setattr("reidd.places.default_endpoint", lambda: shared_daemon.endpoint)
+    in_process.add_to_gallery(image, 5)
+    in_process.publish_analytics(in_process.re_id_image(image), "door", frame=np.int64(7))
+    record = client.events().events[-1]
+    assert (record["type"], record["model"], record["tag"]) == ("published", "reidd/person", "door")
+    assert record["kwargs"] == {"frame": 7}
+    assert record["results"][0]["predictions"][0]["id"] == 5
+
+
+def test_with_no_daemon_running_publishing_is_a_connection_error(in_process, image, tmp_path, monkeypatch):
+    monkeypatch.setattr("reidd.places.default_endpoint", lambda: f"ipc://{tmp_path}/none.sock")
+    with pytest.raises(reidd.ConnectionError, match="reidd serve") as refused:
+        in_process.publish_analytics(in_process.re_id_image(image))
+    assert isinstance(refused.value, ConnectionError)
+
+
+def test_analytics_go_to_a_file_when_one_is_named(in_process, image, tmp_path, monkeypatch):
+    monkeypatch.setenv("REIDD_ANALYTICS_FILE", str(tmp_path / "analytics.jsonl"))
+    for number in range(2):
+        in_process.publish_analytics(in_process.re_id_image(image), number)
+    records = [json.loads(line) for line in (tmp_path / "analytics.jsonl").read_text().splitlines()]
+    assert [record["tag"] for record in records] == [0, 1]
+    monkeypatch.setenv("REIDD_ANALYTICS_FILE", str(tmp_path / "none" / "analytics.jsonl"))
+    with pytest.raises(reidd.PublishError, match="REIDD_ANALYTICS_FILE"):
+        in_process.publish_analytics(in_process.re_id_image(image))

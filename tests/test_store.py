@@ -1,0 +1,124 @@
+import os
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from reidd.errors import StorageUnavailableError
+from reidd.gallery import Gallery
+from reidd.gallery.store import RESERVE_BYTES
+
+DIM = 512
+FEATURES = np.random.default_rng(0).normal(size=(50, DIM)).astype(np.float32)
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A file system of 12 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if os.geteuid() or mount("-t", "tmpfs", "-o", "size=12m", "reidd-test", folder).returncode:
+        pytest.skip("needs root, to mount")
+    yield folder
+    mount("-o", "remount,rw", folder)
+    subprocess.run(["umount", folder], check=True)
+
+
+def mount(*arguments: object) -> "subprocess.CompletedProcess[bytes]":
+    return subprocess.run(["mount", *map(str, arguments)], capture_output=True, check=False)
+
+
+def opened(folder) -> Gallery:
+    return Gallery.open(dim=DIM, space=bytes(32), capacity=10_000, store_path=folder / "store")
+
+
+def filled(gallery: Gallery) -> int:
+    """Add ids of 50 instances until the disk is full; returns how many went in."""
+    for id in range(1000):
+        try:
+            gallery.add(id, FEATURES)
+        except StorageUnavailableError:
+            return id
+    raise AssertionError("the disk is never full")
+
+
+class TestFullDisk:
+    def test_what_does_not_fit_is_refused_and_the_rest_serves(self, disk):
+        with opened(disk) as gallery:
+            ids = filled(gallery)
+            assert ids > 5
+            with pytest.raises(StorageUnavailableError, match="full"):
+                gallery.add(ids, FEATURES)
+            assert gallery.ids() == list(range(ids))
+            assert gallery.reader.count() == 50 * ids
+            assert len(gallery.reader.search(FEATURES[:1] / np.linalg.norm(FEATURES[0]), top_k=3)[0].nearest) == 3
+        with opened(disk) as gallery:
+            assert (gallery.damage, gallery.ids()) == ((), list(range(ids)))
+
+    def test_removing_works_and_makes_room(self, disk):
+        with opened(disk) as gallery:
+            ids = filled(gallery)
+            for id in range(ids - 1):
+                gallery.remove(id)
+            gallery.add(1000, FEATURES)
+            assert (disk / "store.reserve").stat().st_size == RESERVE_BYTES
+        with opened(disk) as gallery:
+            assert (gallery.damage, gallery.ids()) == ((), [ids - 1, 1000])
+
+    def test_removing_works_when_others_have_filled_the_disk_to_the_last_byte(self, disk):
+        with opened(disk) as gallery:
+            for id in range(20):
+                gallery.add(id, FEATURES)
+        with opened(disk) as gallery:
+            with pytest.raises(OSError, match="No space"), (disk / "other").open("wb", buffering=0) as other:
+                while True:
+                    other.write(bytes(4096))
+            with pytest.raises(StorageUnavailableError):
+                gallery.add(1000, FEATURES)
+            gallery.clear()
+            assert gallery.count() == 0
+        with opened(disk) as gallery:
+            assert (gallery.damage, gallery.count()) == ((), 0)
+
+
+class TestReadOnlyDisk:
+    def test_mutations_are_refused_until_it_is_writable_and_need_no_restart(self, disk):
+        with opened(disk) as gallery:
+            gallery.add(1, FEATURES)
+            gallery._store.close()
+            assert mount("-o", "remount,ro", disk).returncode == 0
+            with pytest.raises(StorageUnavailableError):
+                gallery.remove(1)
+            assert gallery.reader.count() == 50
+            mount("-o", "remount,rw", disk)
+            gallery.add(2, FEATURES)
+        with opened(disk) as gallery:
+            assert gallery.ids() == [1, 2]
+
+    def test_a_start_from_it_serves_what_is_there(self, disk, tmp_path):
+        with opened(disk) as gallery:
+            gallery.add(1, FEATURES)
+            # As after a crash: the last change is in the log only.
+            shutil.copytree(disk, tmp_path / "crashed")
+        shutil.copytree(tmp_path / "crashed", disk, dirs_exist_ok=True)
+        mount("-o", "remount,ro", disk)
+        with opened(disk) as gallery:
+            assert (gallery.count(), gallery.damage) == (50, ())
+            with pytest.raises(StorageUnavailableError):
+                gallery.remove(1)
+            mount("-o", "remount,rw", disk)
+            gallery.add(2, FEATURES)
+        with opened(disk) as gallery:
+            assert gallery.ids() == [1, 2]
+
+
+class TestForgetting:
+    def test_a_removed_feature_is_nowhere_in_the_files(self, tmp_path):
+        with opened(tmp_path) as gallery:
+            gallery.add(1, FEATURES[:5])
+            gallery.add(2, FEATURES[5:10])
+            removed = [row.tobytes() for row in gallery.reader.rows().features[:5]]
+            gallery.remove(1)
+            content = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+        assert [row for row in removed if row in content] == []

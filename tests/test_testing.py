@@ -1,0 +1,179 @@
+"""Each clause of the kit can fail: a backend that breaks just that promise is caught by it."""
+
+import mmap
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from reidd import golden
+from reidd.backend import Backend
+from reidd.engines import Accelerator, Engine
+from reidd.model import ModelConfig
+from reidd.testing import CALLS, BackendContract, Subject
+
+DIM = 6
+
+
+class Toy(Backend):
+    """A whole backend in numpy: one fixed linear layer over a 4x4 thumbnail of the crop."""
+
+    engine: ClassVar[Engine] = Engine.PYTORCH
+    accelerators: ClassVar[tuple[Accelerator, ...]] = (Accelerator.CPU,)
+    formats: ClassVar[frozenset[str]] = frozenset({"toy"})
+
+    def __init__(self):
+        self.weights = np.random.default_rng(7).standard_normal((48, DIM)).astype(np.float32)
+
+    @classmethod
+    def obstacle(cls, accelerator):
+        return None
+
+    @classmethod
+    def load(cls, model, accelerator, *, threads):
+        return cls()
+
+    def infer(self, batch):
+        return np.einsum("nd,de->ne", batch[:, ::4, ::4].reshape(len(batch), 48), self.weights)
+
+    def close(self):
+        self.weights = None
+
+
+class Nameless(Toy):
+    formats = frozenset()
+
+
+class OtherPrecision(Toy):
+    def infer(self, batch):
+        return super().infer(batch).astype(np.float64)
+
+
+class CentresTheBatch(Toy):
+    def infer(self, batch):
+        return super().infer(batch - batch.mean(axis=0)) if len(batch) > 1 else super().infer(batch)
+
+
+class Stuck(Toy):
+    def infer(self, batch):
+        return np.tile(self.weights[0], (len(batch), 1))
+
+
+class Remembers(Toy):
+    calls = 0
+
+    def infer(self, batch):
+        self.calls += 1
+        return super().infer(batch) * np.float32(1 + 1e-6 * self.calls)
+
+
+class LendsItsBuffer(Toy):
+    def infer(self, batch):
+        self.buffer = getattr(self, "buffer", np.zeros((64, DIM), np.float32))
+        self.buffer[: len(batch)] = super().infer(batch)
+        return self.buffer[: len(batch)]
+
+
+class ScalesInPlace(Toy):
+    def infer(self, batch):
+        batch /= 255
+        return super().infer(batch)
+
+
+class NeedsACrop(Toy):
+    def infer(self, batch):
+        return np.stack([super(NeedsACrop, self).infer(crop[None])[0] for crop in batch])
+
+
+class ClosesOnce(Toy):
+    def close(self):
+        del self.weights
+
+
+class SwapsRedAndBlue(Toy):
+    def infer(self, batch):
+        return super().infer(batch[..., ::-1])
+
+
+class Hoards(Toy):
+    hoard: ClassVar[list[mmap.mmap]] = []
+
+    def infer(self, batch):
+        # Fresh pages, where an array might be given memory that an earlier test has touched.
+        self.hoard.append(mmap.mmap(-1, 400_000))
+        self.hoard[-1].write(bytes(b"\1" * 400_000))
+        return super().infer(batch)
+
+
+class SharesItsWeights(Toy):
+    shared: ClassVar[np.ndarray] = Toy().weights
+
+    def __init__(self):
+        super().__init__()
+        self.weights = self.shared
+
+    def close(self):
+        self.shared[:] = 0
+
+
+BROKEN = {
+    "it_says_what_it_is": Nameless,
+    "each_crop_gives_one_finite_row": OtherPrecision,
+    "rows_do_not_depend_on_their_batch": CentresTheBatch,
+    "different_crops_give_different_rows": Stuck,
+    "it_is_deterministic": Remembers,
+    "the_rows_are_its_callers_own": LendsItsBuffer,
+    "its_input_may_be_read_only": ScalesInPlace,
+    "no_crops_give_no_rows": NeedsACrop,
+    "closing_twice_is_fine": ClosesOnce,
+    "it_agrees_with_the_golden_vectors": SwapsRedAndBlue,
+    "its_memory_is_bounded": Hoards,
+    "it_survives_being_loaded_twice": SharesItsWeights,
+}
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> ModelConfig:
+    """A model folder for the toy, whose golden vectors an honest toy made."""
+    (tmp_path / "net.toy").write_bytes(b"")
+    parameters = {"model_file": "net.toy", "size": [16, 16]}
+    document = {"id": "test/toy", "model_parameters": parameters, "reidd": {"golden": "golden.npz", "dim": DIM}}
+    config = ModelConfig(document, base_dir=tmp_path)
+    crops = np.random.default_rng(1).integers(0, 256, (4, 16, 16, 3), np.uint8)
+    np.savez(tmp_path / "golden.npz", crops=crops, embeddings=Toy().infer(golden.batch(crops, config)))
+    return config
+
+
+class TestToy(BackendContract):
+    backend_class = Toy
+
+    @pytest.fixture
+    def model(self, model):
+        return model
+
+
+def test_every_clause_has_a_backend_that_breaks_it():
+    clauses = {name.removeprefix("test_") for name in dir(BackendContract) if name.startswith("test_")}
+    assert clauses == set(BROKEN)
+
+
+@pytest.mark.parametrize("clause", BROKEN)
+def test_a_broken_backend_fails_its_clause(clause, model, monkeypatch):
+    monkeypatch.setenv(CALLS, "50")
+    subject = Subject(BROKEN[clause], model, Accelerator.CPU)
+    with pytest.raises((AssertionError, ValueError, AttributeError)):
+        getattr(BackendContract(), f"test_{clause}")(subject)
+
+
+def test_an_accelerator_that_is_not_here_is_skipped_with_its_obstacle(model):
+    class Absent(Toy):
+        @classmethod
+        def obstacle(cls, accelerator):
+            return "no such thing is plugged in"
+
+    class Contract(BackendContract):
+        backend_class = Absent
+
+    with pytest.raises(pytest.skip.Exception, match="no such thing is plugged in"):
+        next(Contract.subject.__wrapped__(Contract(), model, Accelerator.CPU))
