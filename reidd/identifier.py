@@ -77,8 +77,11 @@ class Identifier(ABC):
 
         Args:
             count: 1 or more. Without a limit an id keeps all its instances until the gallery is full.
-            drop_method: which *stored* instance makes room when another is added: "drop_oldest", "drop_latest" or
-                "drop_random".
+            drop_method: which *stored* instance makes room when another is added: "drop_oldest", "drop_latest",
+                "drop_random", or "drop_redundant", the one most like its neighbours.
+
+        Raises:
+            RequestError: the count is below 1, or there is no such method; names those there are.
         """
         self._ask(protocol.SetPerIdGalleryLimit(count=counted(count), drop_method=drop_method))
 

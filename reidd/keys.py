@@ -90,7 +90,7 @@ class Keyring(NamedTuple):
         server = _read(folder / SERVER, ServerKey, may_not=0o037)
         _check_pair(folder / SERVER, server.public, server.secret)
         users: dict[str, User] = {}
-        for path in sorted((folder / CLIENTS).glob(f"*{SUFFIX}")):
+        for path in _client_files(folder):
             client = _read(path, ClientKey, may_not=0o022)
             _check_client(path, client, users, server)
             users[client.public] = User(client.name, frozenset(client.roles))
@@ -122,7 +122,7 @@ def new(folder: Path, name: str, roles: Collection[Role]) -> Credentials:
 
 def listed(folder: Path) -> list[ClientKey]:
     """Everybody on the allow-list, by name."""
-    return [_read(path, ClientKey, may_not=0) for path in sorted((folder / CLIENTS).glob(f"*{SUFFIX}"))]
+    return [_read(path, ClientKey, may_not=0) for path in _client_files(folder)]
 
 
 def changed_within(folder: Path, seconds: float) -> bool:
@@ -160,6 +160,16 @@ def write(path: Path, key: msgspec.Struct, *, mode: int) -> None:
         os.link(half, path)
     finally:
         half.unlink()
+
+
+def _client_files(folder: Path) -> list[Path]:
+    # Not `glob`, to which a folder that may not be read is an empty one: "nobody is let in" must not be said of it.
+    try:
+        return sorted(path for path in (folder / CLIENTS).iterdir() if path.suffix == SUFFIX)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise ConfigError(f"{folder / CLIENTS}: cannot be read: {error.strerror}") from None
 
 
 def _server_key(path: Path) -> ServerKey:

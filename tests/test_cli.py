@@ -116,6 +116,26 @@ def test_an_error_is_one_line_and_an_exit_status(run, words, status, said):
     assert said in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [("add 1 k/clients", 65), ("keys list --folder k", 78), ("keys new cam --folder k", 74)],
+)
+def test_a_folder_that_may_not_be_read_is_said_in_one_line(tmp_path, words, status):
+    (tmp_path / "k").mkdir()
+    (tmp_path / "k" / "clients").mkdir(mode=0)
+    # Root may read everything, unless it gives that up.
+    ordinary = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    command = [*ordinary, sys.executable, "-m", "reidd", *words.split()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False)
+    assert (done.returncode, len(done.stderr.splitlines())) == (status, 1)
+    assert "k/clients" in done.stderr
+    assert "Permission denied" in done.stderr
+
+
+def test_no_keys_are_no_table(run, tmp_path):
+    assert "keys new" in run("keys", "list", "--folder", tmp_path).stdout
+
+
 def test_status_says_model_engine_and_gallery(run):
     answer = json.loads(run("status", "--json").stdout)
     assert (answer["model"], answer["engine"], answer["count"]) == ("reidd/person", "TFLITE", 0)

@@ -15,6 +15,7 @@ EXIT_STATUS: dict[type[errors.ReiddError], int] = {
     errors.RequestError: 65,
     errors.ReiddError: 70,
 }
+EX_IOERR = 74
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -53,6 +54,12 @@ def main() -> None:
         # The reader of our output went away, as `head` does.
         sys.stderr.close()
         sys.exit(141)
+    except OSError as error:
+        # A file or folder that is not there or may not be touched; any other is a fault of ours, to be seen whole.
+        if error.filename is None:
+            raise
+        sys.stderr.write(f"reidd: {error.filename}: {error.strerror}\n")
+        sys.exit(EX_IOERR)
 
 
 if __name__ == "__main__":

@@ -113,7 +113,9 @@ def clear(
 
 def limit(
     count: Annotated[int, typer.Argument(metavar="COUNT", min=1, help="Instances that an id keeps.")],
-    method: Annotated[str, typer.Argument(metavar="METHOD", help="drop_oldest, drop_latest or drop_random.")],
+    method: Annotated[
+        str, typer.Argument(metavar="METHOD", help="drop_oldest, drop_latest, drop_random or drop_redundant.")
+    ],
     endpoint: Endpoint = None,
     timeout: Timeout = 5.0,
 ) -> None:

@@ -19,7 +19,7 @@ def image_files(names: Iterable[str]) -> list[Path]:
     for name in names:
         path = Path(name)
         if path.is_dir():
-            here = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+            here = sorted(p for p in _entries(path) if p.suffix.lower() in SUFFIXES)
             if not here:
                 raise ImageError(f"{name}: this folder holds no .jpg, .jpeg or .png file")
         else:
@@ -28,6 +28,13 @@ def image_files(names: Iterable[str]) -> list[Path]:
                 raise ImageError(f"{name}: there is no such file or folder")
         found += here
     return found
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise ImageError(f"{folder}: cannot be read: {error.strerror}") from None
 
 
 def content(path: Path) -> bytes:

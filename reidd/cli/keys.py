@@ -48,6 +48,9 @@ def list_(json: show.Json = False, folder: Folder = None) -> None:
     if json:
         show.as_json([{"name": key.name, "roles": key.roles, "public": key.public} for key in listed])
         return
+    if not listed:
+        typer.echo("nobody is let in over tcp; `reidd keys new NAME` makes a key")
+        return
     show.table(("name", "roles", "public key"), [(key.name, ", ".join(key.roles), key.public) for key in listed])
 
 

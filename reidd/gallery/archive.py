@@ -52,7 +52,7 @@ def save(path: Path, rows: Rows, *, labels: Mapping[int, str], space: bytes) -> 
     except OSError as error:
         with suppress(OSError):
             unfinished.unlink()
-        raise GalleryError(f"cannot write the gallery file {str(path)!r}: {error}") from error
+        raise GalleryError(f"cannot write the gallery file {str(path)!r}: {error.strerror or error}") from error
 
 
 def load(path: Path) -> Archive:
@@ -65,7 +65,7 @@ def load(path: Path) -> Archive:
         if content["format"].tobytes() != _FORMAT.encode():
             raise GalleryError(f"{str(path)!r} is a gallery file of a format this reidd does not read")
     except OSError as error:
-        raise GalleryError(f"cannot read the gallery file {str(path)!r}: {error}") from error
+        raise GalleryError(f"cannot read the gallery file {str(path)!r}: {error.strerror or error}") from error
     # What numpy, zipfile and zlib raise for bytes that are not theirs; the names are theirs to change.
     except (
         ValueError,
