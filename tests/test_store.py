@@ -56,6 +56,18 @@ class TestFullDisk:
         with opened(disk) as gallery:
             assert (gallery.damage, gallery.ids()) == ((), list(range(ids)))
 
+    def test_the_log_says_it_once_and_once_more_when_it_is_over(self, disk, caplog):
+        caplog.set_level("INFO")
+        with opened(disk) as gallery:
+            ids = filled(gallery)
+            with pytest.raises(StorageUnavailableError, match="nothing was changed: .* make room on its disk"):
+                gallery.add(ids, FEATURES)
+            for id in range(ids - 1):
+                gallery.remove(id)
+            assert [r.levelname for r in caplog.records] == ["WARNING"]
+            gallery.add(1000, FEATURES)
+        assert [record.message.split()[-1] for record in caplog.records] == ["full", "again"]
+
     def test_removing_works_and_makes_room(self, disk):
         with opened(disk) as gallery:
             ids = filled(gallery)

@@ -38,6 +38,7 @@ class Store:
         # A write of which we cannot know whether it happened, to be taken back as soon as the disk is there.
         self._unsure: Delta | None = None
         self._connection: sqlite3.Connection | None = None
+        self._refusing = False
         try:
             finish_salvage(path)
             self._connection = self._connect()
@@ -46,7 +47,7 @@ class Store:
             self.close()
             if not (_is_unwritable(error) and path.exists()):
                 raise _explained(error, path) from error
-            log.warning("the gallery store %s cannot be written, so changes will be refused: %s", path, error)
+            self._refuse(error)
         allocate(self._reserve, RESERVE_BYTES)
 
     def load(self) -> Contents:
@@ -71,9 +72,17 @@ class Store:
             self._write(connection, delta, next_instance)
         except tables.Error as error:
             # A full disk is the one failure after which SQLite knows that nothing happened.
+            advice = "; make room on its disk" if _is_full(error) else ""
             if not _is_full(error):
                 self.close()
-            raise StorageUnavailableError(f"cannot write the gallery store {str(self._path)!r}: {error}") from error
+            self._refuse(error)
+            raise StorageUnavailableError(
+                f"nothing was changed: cannot write the gallery store {str(self._path)!r}: {error}{advice}"
+            ) from error
+        # A removal proves nothing: it has the reserve.
+        if self._refusing and delta.added:
+            self._refusing = False
+            log.info("the gallery store %s can be written again", self._path)
         if delta.removed and not delta.added:
             # The removed features are zeros in the file now; in the log they still are what they were.
             with suppress(sqlite3.Error):
@@ -87,6 +96,12 @@ class Store:
         if connection is not None:
             with suppress(sqlite3.Error):
                 connection.close()
+
+    def _refuse(self, error: Exception) -> None:
+        # Once, not for each request: the log is on a disk too.
+        if not self._refusing:
+            log.warning("the gallery store %s cannot be written, so changes are refused: %s", self._path, error)
+        self._refusing = True
 
     def _write(self, connection: sqlite3.Connection, delta: Delta, next_instance: int) -> None:
         try:
