@@ -72,6 +72,13 @@ class EdgeTPU(TFLite):
         try_apart(content)
         return cls(with_delegate(content, threads))
 
+    @property
+    def remark(self) -> str:
+        """How many ops the compiler left over for the CPU: many make it slow."""
+        names = [op["op_name"] for op in self._interpreter._get_ops_details()]
+        left = sum(name not in ("DELEGATE", CUSTOM_OP.decode()) for name in names)
+        return f"the CPU runs {left} ops that the compiler left over" if left else "all of it on the Edge TPU"
+
 
 def library() -> str:
     """The library that drives the device."""

@@ -90,6 +90,13 @@ class OpenCV(Backend):
         names = model.parameters.output_layer_names
         return cls(net, model.size, names[0] if names else None)
 
+    @property
+    def remark(self) -> str:
+        """Which OpenCV it is, for they differ much, and whether the file takes several images at once."""
+        import cv2
+
+        return f"OpenCV {cv2.__version__}, " + ("batches in one pass" if self._takes_batches else "one image at a time")
+
     def infer(self, batch: np.ndarray) -> np.ndarray:
         """In one pass where the file takes a batch, else image by image."""
         if not len(batch):

@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 # Same API; the first that is installed counts.
 RUNTIMES = {"ai_edge_litert": "ai_edge_litert.interpreter", "tflite_runtime": "tflite_runtime.interpreter"}
+WEIGHTED = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"}
+"""The ops that take nearly all of a network's time; the second input of each is its weights."""
 NO_RUNTIME = "no TFLite runtime is installed: pip install 'reidd[tflite]'"
 
 
@@ -47,22 +49,42 @@ class TFLite(Backend):
         if file is None:
             raise ValueError(f"{model.id} has no TFLite file")
         loaded = cls(cpu_interpreter(model.read(file), threads))
-        if not loaded.is_accelerated:
+        if (taken := loaded.layers_taken()) < (every := loaded.layers()):
             log.warning(
-                "XNNPACK does not run %s: it will be several times slower; can /proc/cpuinfo be read?", file.file
-            )
+                "XNNPACK runs %d of the %d layers of %s, the rest several times slower: can /proc/cpuinfo be read, "
+                "and does this runtime's XNNPACK take a file of its kind?", taken, every, file.file,
+            )  # fmt: skip
         return loaded
 
     @property
-    def is_accelerated(self) -> bool:
-        """Whether XNNPACK, or another delegate, took over any of the network."""
-        # Nothing public says so, and XNNPACK turns itself off without a word.
-        return any(op["op_name"] == "DELEGATE" for op in self._interpreter._get_ops_details())
+    def remark(self) -> str:
+        """How much of the network XNNPACK runs; it turns itself off without a word."""
+        return f"XNNPACK runs {self.layers_taken()} of {self.layers()} layers"
+
+    def layers(self) -> int:
+        """How many layers with weights the network has, and at least one, if it has none."""
+        return max(1, len(self._weights()))
+
+    def layers_taken(self) -> int:
+        """How many of them XNNPACK, or another delegate, took over."""
+        # Nothing public says so. A delegate is an op whose inputs are all that it reads, the weights among them.
+        delegates = [op for op in self._interpreter._get_ops_details() if op["op_name"] == "DELEGATE"]
+        read = {int(i) for op in delegates for i in op["inputs"]}
+        weights = self._weights()
+        return sum(w in read for w in weights) if weights else min(1, len(delegates))
+
+    def _weights(self) -> list[int]:
+        """The tensor of weights of each layer; those in float16 are what a DEQUANTIZE in front of the layer reads."""
+        ops = self._interpreter._get_ops_details()
+        halves = {int(op["outputs"][0]): int(op["inputs"][0]) for op in ops if op["op_name"] == "DEQUANTIZE"}
+        found = [int(op["inputs"][1]) for op in ops if op["op_name"] in WEIGHTED]
+        return [halves.get(weights, weights) for weights in found]
 
     def infer(self, batch: np.ndarray) -> np.ndarray:
         """In steps of the file's own batch size, nearly always 1.
 
-        A bigger one gains nothing on the CPU, and most files fix it in a RESHAPE.
+        Most files fix it in a RESHAPE, and where it may be changed (`resize_tensor_input`), more than one image at
+        once took 1.0 to 1.4 times as long for each: docs/backends.md has the figures.
         """
         values = quantised(batch, self._input)
         steps = [self._run(values[at : at + self._step]) for at in range(0, len(values), self._step)]
@@ -122,8 +144,16 @@ def interpreter(content: bytes, **options: Any) -> Any:
         # tflite-runtime was built for numpy 1: it imports with numpy 2 and fails only here.
         raise RuntimeError("tflite-runtime needs numpy<2: pip install 'reidd[tflite-runtime]'") from error
     except ValueError as error:
-        raise RuntimeError(f"it is no TFLite file: {error}") from error
+        raise RuntimeError(refusal(str(error))) from error
     return built
+
+
+def refusal(said: str) -> str:
+    """What a runtime's words on a file that it does not take mean, and what to do."""
+    if "Didn't find op" in said:
+        missing, _, _ = said.partition(". ")
+        return f"the file is newer than this runtime: {missing}; use ai-edge-litert, or an older converter"
+    return f"it is no TFLite file: {said}"
 
 
 def quantised(values: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:

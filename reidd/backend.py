@@ -42,6 +42,11 @@ class Backend(ABC):
         `batch` may be read-only and must not be written to; n may be 0 or more.
         """
 
+    @property
+    def remark(self) -> str:
+        """What its user should know of how the network runs here, such as "XNNPACK runs 33 of 34 layers", or ""."""
+        return ""
+
     @abstractmethod
     def close(self) -> None:
         """Give everything back; calling it twice is fine."""

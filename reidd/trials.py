@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from reidd import golden
+from reidd import certificates, golden
 from reidd.engines import Accelerator, Engine
 from reidd.errors import BackendError, ReiddError
 from reidd.features import Extractor
@@ -31,6 +31,16 @@ class Trial(NamedTuple):
 
     outputs: np.ndarray
     ms: float
+    remark: str = ""
+    """What the backend says of how it ran them."""
+
+
+class Examination(NamedTuple):
+    """How a pair did on the golden crops: the worst cosine, None without golden vectors, and an image's median ms."""
+
+    worst_cosine: float | None
+    ms: float
+    remark: str
 
 
 def run(model: ModelConfig, file: ModelFile, engine: Engine, accelerator: Accelerator, batch: np.ndarray) -> Trial:
@@ -60,23 +70,28 @@ def run(model: ModelConfig, file: ModelFile, engine: Engine, accelerator: Accele
         said = process.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
         raise BackendError(said[-1])
     with np.load(io.BytesIO(process.stdout), allow_pickle=False) as arrays:
-        return Trial(arrays["outputs"], float(arrays["ms"]))
+        return Trial(arrays["outputs"], float(arrays["ms"]), str(arrays["remark"]))
 
 
-def examine(model: ModelConfig, file: ModelFile, engine: Engine, accelerator: Accelerator) -> float:
-    """Load one of a model's files on a pair apart, and compare it with the golden vectors; return an image's median ms.
+def examine(model: ModelConfig, file: ModelFile, engine: Engine, accelerator: Accelerator) -> Examination:
+    """Load one of a model's files on a pair apart, and compare it with the golden vectors.
 
     Raises:
         BackendError: it failed, crashed, hung, or makes other features than it should.
     """
+    if objection := certificates.objection(model, file, engine, accelerator):
+        raise BackendError(objection)
     known = golden.read(model)
     crops = golden.noise(model) if known is None else known.crops
     trial = run(model, file, engine, accelerator, golden.batch(crops, model))
-    if known is not None and trial.outputs.shape != known.embeddings.shape:
+    if known is None:
+        return Examination(None, trial.ms, trial.remark)
+    if trial.outputs.shape != known.embeddings.shape:
         raise BackendError(f"gives {trial.outputs.shape[1]} values, {model.id} has {known.embeddings.shape[1]}")
-    if known is not None and (worst := golden.cosines(trial.outputs, known.embeddings).min()) < golden.WORST_COSINE:
+    worst = float(golden.cosines(trial.outputs, known.embeddings).min())
+    if worst < golden.WORST_COSINE:
         raise BackendError(f"worst cosine {worst:.3f} with the golden vectors, expected {golden.WORST_COSINE} or more")
-    return trial.ms
+    return Examination(worst, trial.ms, trial.remark)
 
 
 def versions(packages: Sequence[str]) -> dict[str, str]:
@@ -100,14 +115,15 @@ def main() -> None:
     try:
         model = ModelConfig(msgspec.json.decode(document), base_dir=folder)
         pair = Registry().choose(model, Engine(engine), Accelerator(accelerator))
-        with Extractor(model, pair.backend.load(model, pair.accelerator, threads=1), pair.accelerator) as extractor:
-            outputs, ms = extractor.outputs(batch), _median_ms(extractor, batch[:1])
+        backend = pair.backend.load(model, pair.accelerator, threads=1)
+        with Extractor(model, backend, pair.accelerator) as extractor:
+            remark, outputs, ms = backend.remark, extractor.outputs(batch), _median_ms(extractor, batch[:1])
     except ReiddError as error:
         sys.exit(str(error))
     except Exception as error:  # the net around one plugin
         sys.exit(f"{engine}/{accelerator} cannot run it: {type(error).__name__}: {error}")
     made = io.BytesIO()
-    np.savez(made, outputs=outputs, ms=ms)
+    np.savez(made, outputs=outputs, ms=ms, remark=remark)
     sys.stdout.buffer.write(made.getvalue())
 
 

@@ -1,6 +1,7 @@
 """The ten minutes of docs/backends.md, followed to the letter."""
 
 import importlib.util
+import itertools
 import os
 import re
 import subprocess
@@ -39,6 +40,34 @@ def test_the_tutorials_backend_is_found_agrees_and_passes_the_kit(tmp_path):
     assert re.search(r"ONNX_RT +CPU +reidd_mine +ready", run("reidd", "backends", cwd=tmp_path, env=env))
     assert re.search(r"ONNX_RT +CPU .* agrees", run("reidd", "models", "verify", "--dry-run", cwd=tmp_path, env=env))
     assert "12 passed" in run("pytest", "-q", "test_mine.py", "-p", "no:cacheprovider", cwd=tmp_path, env=env)
+
+
+def shown(command: str) -> str:
+    """The first block of the docs behind the first mention of a command."""
+    return re.search(r"```\n(.*?)```", DOC.read_text().split(f"`{command}`", 1)[1], re.DOTALL).group(1)
+
+
+def columns(table: str, *names: str) -> list[tuple[str, ...]]:
+    """The cells of a printed table below these of its column names."""
+    head, *lines = [line for line in table.splitlines() if line.strip() and "──" not in line]
+    starts = [*(m.start() for m in re.finditer(r"(?<=  )\S+( \S+)*", head)), None]
+    cells = {head[a:b].strip(): (a, b) for a, b in itertools.pairwise(starts)}
+    return [tuple(line[slice(*cells[name])].strip() for name in names) for line in lines]
+
+
+@pytest.mark.parametrize("command", ["reidd backends", "reidd backends --check"])
+def test_the_docs_show_the_pairs_as_they_are_listed(tmp_path, command):
+    said = run(*command.split(), cwd=tmp_path, env=dict(os.environ))
+    names = ("engine", "accelerator", "plugin")
+    assert columns(shown(command), *names) == columns(said, *names)
+
+
+def test_the_docs_show_what_the_doctor_looks_at(tmp_path):
+    env = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}
+    said = run("reidd", "doctor", cwd=tmp_path, env=env)
+    rows = [row for row in columns(said, "what") if not re.search("golden vectors on .*/(?!CPU)", *row)]
+    assert columns(shown("reidd doctor"), "what") == rows  # without those of a machine that has more
+    assert "XNNPACK runs 34 of 34 layers" in said
 
 
 def test_every_clause_of_the_contract_is_explained():

@@ -5,7 +5,6 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
@@ -15,10 +14,11 @@ from reidd.cli.daemon_options import Endpoint
 from reidd.errors import ReiddError
 
 if TYPE_CHECKING:
-    from reidd.engines import Accelerator, Engine
     from reidd.model import ModelConfig
+    from reidd.plugins import Pair
 
-GOLDEN_COSINE = 0.999
+FLOAT_COSINE = 0.999
+"""What a float file reaches on any sound runtime: 1.000000 wherever it was measured (docs/backends.md)."""
 MIN_ZMQ = (4, 3, 3)
 MIN_OPENCV = (4, 12)
 EARLIEST = 1_700_000_000  # 2023: a clock before that was never set
@@ -127,31 +127,25 @@ def _model(model_id: str) -> Iterator[Finding]:
     yield Finding(f"model {model_id}", True, f"{len(model.files)} files, checksums right")
     for pair in Registry().pairs(model):
         if pair.obstacle is None:
-            yield _golden(model, pair.engine, pair.accelerator)
+            yield _golden(model, pair)
 
 
-def _golden(model: "ModelConfig", engine: "Engine", accelerator: "Accelerator") -> Finding:
-    import numpy as np
+def _golden(model: "ModelConfig", pair: "Pair") -> Finding:
+    """Run the golden crops on a pair, in a process of its own: a runtime that crashes leaves the doctor alive."""
+    from reidd import trials
 
-    from reidd.distances import unit
-    from reidd.features import Extractor
-    from reidd.plugins import Registry
-
-    what = f"golden vectors on {engine}/{accelerator}"
-    if model.extras.golden is None:
+    what = f"golden vectors on {pair.engine}/{pair.accelerator}"
+    file = model.file(pair.backend.formats)
+    if model.extras.golden is None or file is None:
         return Finding(what, None, "the model has none")
-    golden = np.load(Path(model.base_dir) / model.extras.golden)
     try:
-        with Extractor.load(model, engine, accelerator, registry=Registry()) as extractor:
-            start = time.perf_counter()
-            got = extractor.features([crop[..., ::-1] for crop in golden["crops"]], flip_horizontal=False)
-            each_ms = 1000 * (time.perf_counter() - start) / len(got)
+        found = trials.examine(model, file, pair.engine, pair.accelerator)
     except ReiddError as error:
         return Finding(what, False, str(error))
-    worst = float((got * unit(golden["embeddings"])).sum(axis=1).min())
-    fine = worst >= GOLDEN_COSINE
-    words = f"worst cosine {worst:.6f}, {each_ms:.1f} ms an image"
-    return Finding(what, fine, words if fine else f"{words}; expected at least {GOLDEN_COSINE}: reinstall this runtime")
+    worst = found.worst_cosine or 0.0
+    words = f"worst cosine {worst:.6f}, {found.ms:.1f} ms an image" + (found.remark and f"; {found.remark}")
+    fine = worst >= FLOAT_COSINE or file.precision != "float32"
+    return Finding(what, fine, words if fine else f"{words}; expected at least {FLOAT_COSINE}: reinstall this runtime")
 
 
 def _daemon(endpoint: str | None) -> Iterator[Finding]:

@@ -49,7 +49,7 @@ def _state(pair: "Pair", model: "ModelConfig | None") -> str:
     if pair.obstacle is not None or model is None or file is None:
         return pair.obstacle or "ready"
     try:
-        ms = trials.examine(model, file, pair.engine, pair.accelerator)
+        found = trials.examine(model, file, pair.engine, pair.accelerator)
     except BackendError as error:
         return f"fails: {error}"
-    return f"works, {ms:.1f} ms an image"
+    return f"works, {found.ms:.1f} ms an image" + (found.remark and f"; {found.remark}")

@@ -96,6 +96,10 @@ def test_a_device_that_fails_later_is_an_error_of_the_machine(stick, image):
             extractor.features([image])
 
 
+def test_it_says_how_much_of_the_network_the_device_runs(stick):
+    assert EdgeTPU.load(ModelConfig(stick.model), Accelerator.EDGE_TPU, threads=1).remark == "all of it on the Edge TPU"
+
+
 def test_it_gives_the_features_of_the_cpu(stick, image):
     on_cpu = Extractor.load(ModelConfig(stick.model), Engine.TFLITE, Accelerator.CPU, registry=Registry())
     with load(stick) as on_stick, on_cpu:
