@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <zmq.h>
 
 enum { TIMEOUT_MS = 5000, HEADER_BYTES = 65536 };
@@ -61,8 +62,12 @@ static void ask(void *socket, const char *header, const char *image, char reply[
 static void learn(void *socket, int id, const char *image)
 {
     char header[256], reply[HEADER_BYTES];
+    /* A name of its own for each request: the daemon takes a change of a name it knows for a repeat, and makes it once. */
+    unsigned long long name;
+    if (getrandom(&name, sizeof name, 0) != sizeof name)
+        fail("getrandom");
     snprintf(header, sizeof header,
-             "{\"op\":\"add_to_gallery\",\"request\":\"learn-%d\",\"id\":%d,\"parts\":[{\"kind\":\"encoded\"}]}", id, id);
+             "{\"op\":\"add_to_gallery\",\"request\":\"%016llx\",\"id\":%d,\"parts\":[{\"kind\":\"encoded\"}]}", name, id);
     ask(socket, header, image, reply);
 }
 

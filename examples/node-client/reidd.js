@@ -1,5 +1,6 @@
 // A client of the reidd daemon: one request, one reply. Written from docs/protocol.md alone.
 
+import { randomUUID } from "node:crypto"
 import { Request } from "zeromq"
 
 export class ReiddError extends Error {
@@ -11,6 +12,7 @@ export class ReiddError extends Error {
 
 export class Client {
   #socket
+  #name = randomUUID()
   #count = 0
   #timeoutMs
 
@@ -22,7 +24,8 @@ export class Client {
   }
 
   async ask(op, fields = {}, frames = []) {
-    const request = String(++this.#count)
+    // Unlike any other program's, nor this one's when it runs again: the daemon makes a change of one name only once.
+    const request = `${this.#name}-${++this.#count}`
     const header = { op, v: 1, request, deadline_ms: Math.floor(this.#timeoutMs * 0.9), ...fields }
     await this.#socket.send([JSON.stringify(header), ...frames])
     const [answer, ...payload] = await this.#socket.receive()

@@ -44,6 +44,14 @@ def test_a_c_program_adds_two_people_and_names_a_third_image_of_one_of_them(clie
     assert [p["id"] for p in json.loads(ran.stdout)["results"][0]["predictions"]] == [1, 2]
 
 
+def test_a_c_program_that_runs_again_learns_again(client, shared_daemon, program):
+    images = sample("1_f0050"), sample("2_f0280"), sample("1_f0058")
+    for _ in range(2):
+        client.clear()
+        assert run(program, shared_daemon.endpoint, *images).returncode == 0
+        assert client.ids() == [1, 2]
+
+
 def test_a_c_program_gets_the_code_of_an_error(client, shared_daemon, program):
     ran = run(program, shared_daemon.endpoint, __file__, __file__, __file__)
     assert ran.returncode == 1
