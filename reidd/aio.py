@@ -73,6 +73,7 @@ class Client:
     re_id_image = _awaitable(client.Client.re_id_image)
     re_id_images = _awaitable(client.Client.re_id_images)
     re_id_features = _awaitable(client.Client.re_id_features)
+    id_records = _awaitable(client.Client.id_records)
     ids = _awaitable(client.Client.ids)
     count = _awaitable(client.Client.count)
     clear = _awaitable(client.Client.clear)

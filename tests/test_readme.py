@@ -14,8 +14,8 @@ README = (Path(__file__).parents[1] / "README.md").read_text()
 CROPS = {"ann.jpg": "gallery/1_f0050.jpg", "bob.jpg": "gallery/2_f0280.jpg", "door.jpg": "queries/1_f0640.jpg"}
 
 
-def example(language: str) -> str:
-    return re.search(rf"```{language}\n(.*?)```", README, re.S)[1]
+def example(language: str, number: int = 0) -> str:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.S)[number]
 
 
 def ran(command, folder, shared_daemon) -> str:
@@ -23,6 +23,11 @@ def ran(command, folder, shared_daemon) -> str:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, env=env, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def learn_ann_and_bob(client, folder) -> None:
+    for id, name in ((1, "ann.jpg"), (2, "bob.jpg")):
+        client.add_to_gallery((folder / name).read_bytes(), id)
 
 
 @pytest.fixture
@@ -40,9 +45,14 @@ def test_the_python_example_names_ann_first(client, shared_daemon, folder):
     assert client.events().events[-1]["tag"] == "door"
 
 
+def test_the_asyncio_example_names_everybody(client, shared_daemon, folder):
+    learn_ann_and_bob(client, folder)
+    printed = ran([sys.executable, "-c", example("python", 1)], folder, shared_daemon)
+    assert [line.split()[0] for line in printed.splitlines()] == ["1", "2", "1"]
+
+
 def test_the_node_example_names_ann_first(client, shared_daemon, folder, node_folder):
-    for id, name in ((1, "ann.jpg"), (2, "bob.jpg")):
-        client.add_to_gallery((folder / name).read_bytes(), id)
+    learn_ann_and_bob(client, folder)
     program = example("js").replace("/run/reidd/reidd.sock", str(shared_daemon.runtime / "reidd.sock"))
     (node_folder / "readme.mjs").write_text(program)
     assert "id: 1" in ran(["node", str(node_folder / "readme.mjs")], folder, shared_daemon).splitlines()[1]

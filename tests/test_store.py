@@ -60,7 +60,7 @@ class TestFullDisk:
         caplog.set_level("INFO")
         with opened(disk) as gallery:
             ids = filled(gallery)
-            with pytest.raises(StorageUnavailableError, match="nothing was changed: .* make room on its disk"):
+            with pytest.raises(StorageUnavailableError, match="nothing was changed"):
                 gallery.add(ids, FEATURES)
             for id in range(ids - 1):
                 gallery.remove(id)
