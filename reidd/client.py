@@ -14,10 +14,10 @@ from reidd import places, protocol
 from reidd.arguments import member
 from reidd.connection import Connection, secure
 from reidd.engines import Accelerator, Engine
-from reidd.errors import RequestError
+from reidd.errors import RequestError, UnknownModelError
 from reidd.identifier import Identifier
 from reidd.keys import Credentials, credentials
-from reidd.model import checked_colors
+from reidd.model import ModelConfig, checked_colors
 
 DEFAULT_TIMEOUT_S = 5.0
 LOAD_TIMEOUT_S = 60.0
@@ -105,6 +105,19 @@ class Client(Identifier):
     def model_id(self) -> str:
         """The daemon's model."""
         return self.status().model
+
+    @property
+    def model_config(self) -> ModelConfig:
+        """The folder of the daemon's model, as this machine has it.
+
+        Raises:
+            UnknownModelError: this machine does not have it, or has another network of that id.
+        """
+        status = self.status()
+        found = ModelConfig.from_model_id(status.model)
+        if found.feature_space().hex() != status.space:
+            raise UnknownModelError(f"{found.base_dir} is not the network that the daemon runs as {status.model}")
+        return found
 
     @property
     def model_purpose(self) -> str:

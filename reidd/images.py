@@ -34,6 +34,8 @@ def pixels(image: Any) -> np.ndarray:
     """
     if isinstance(image, (bytes, bytearray, memoryview)):
         return _bgr(_decoded(bytes(image)))
+    if image is None:
+        raise ImageError("image is None, which is what cv2.imread gives for a file that it cannot read")
     if not isinstance(image, np.ndarray):
         raise ImageError(
             f"image is {_article(type(image).__name__)}; expected a (h, w, 3) uint8 array, or JPEG or PNG bytes"

@@ -222,13 +222,13 @@ def generated_colors(count: int) -> np.ndarray:
 
 
 def checked_colors(colors: Any, labels: Sequence[str] | None) -> np.ndarray:
-    """`(len(labels), 3)` uint8, or a ValueError that says what came instead."""
+    """`(len(labels), 3)` uint8; a ConfigError says what came instead."""
     rows = np.asarray(colors)
     expected = (len(labels or ()), 3)
     if rows.shape != expected:
-        raise ValueError(f"colors have shape {rows.shape}, expected {expected}: one BGR row per label")
+        raise ConfigError(f"colors have shape {rows.shape}, expected {expected}: one BGR row per label")
     if not ((rows >= 0) & (rows <= 255)).all():
-        raise ValueError("colors must lie in 0 to 255")
+        raise ConfigError("colors must lie in 0 to 255")
     return rows.astype(np.uint8)
 
 

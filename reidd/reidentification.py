@@ -16,6 +16,7 @@ from reidd.engines import Accelerator, Engine
 from reidd.errors import ConnectionError, NotLoadedError, PublishError, RequestError
 from reidd.features import Extractor
 from reidd.gallery import Gallery
+from reidd.gallery.policy import checked_limit
 from reidd.identifier import Identifier
 from reidd.model import ModelConfig, checked_colors
 from reidd.plugins import Registry
@@ -54,7 +55,11 @@ class ReIdentification(Identifier):
             self._open_gallery(self._model.extras.dim)
 
     def load(self, engine: Engine = Engine.DNN, accelerator: Accelerator = Accelerator.DEFAULT) -> None:
-        """Load the network with an engine; the gallery stays as it is.
+        """Load the network with an engine; the gallery stays as it is. Failing leaves what was loaded before.
+
+        Args:
+            engine: the software that runs the network, as an `Engine` or its name.
+            accelerator: the hardware that it runs on; `DEFAULT` is the engine's first.
 
         Raises:
             BackendUnavailableError: that pair cannot run here; says why, and which pairs can.
@@ -100,7 +105,11 @@ class ReIdentification(Identifier):
 
     @property
     def colors(self) -> np.ndarray | None:
-        """One BGR row per label, `(n, 3)` uint8, or None without labels. Settable to as many rows."""
+        """One BGR row per label, `(n, 3)` uint8, or None without labels. Settable to as many rows.
+
+        Raises:
+            ConfigError: the rows are not as many as the labels, or hold values outside 0 to 255.
+        """
         return self._colors
 
     @colors.setter
@@ -133,6 +142,7 @@ class ReIdentification(Identifier):
 
     def _ask(self, request: protocol.Request, frames: Sequence[Any] = ()) -> tuple[protocol.AnyReply, list[Any]]:
         if self._gallery is None and isinstance(request, protocol.SetPerIdGalleryLimit):
+            checked_limit(request.count, request.drop_method)
             self._limit = request  # kept until `load` tells the dimension
             return protocol.Done(), []
         self._space()

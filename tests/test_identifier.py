@@ -180,7 +180,7 @@ def test_what_is_no_id_is_refused_and_nothing_is_stored(identifier, image, id):
 
 
 BAD_IMAGES = {
-    "nothing": (None, "NoneType"),
+    "nothing": (None, r"cv2\.imread"),
     "text": ("photo.jpg", "str"),
     "floats": (np.zeros((64, 32, 3), np.float32), "float32"),
     "two channels": (np.zeros((64, 32, 2), np.uint8), r"\(64, 32, 2\)"),
@@ -335,8 +335,9 @@ def test_the_properties_tell_model_and_engine(identifier):
     assert identifier.accelerator is reidd.Accelerator.CPU
     assert identifier.model_id == "reidd/person"
     assert identifier.model_purpose == "ReIdentification"
+    assert identifier.model_config.id == "reidd/person"
     assert (identifier.labels, identifier.colors) == (None, None)
-    with pytest.raises(ValueError, match="colors have shape"):
+    with pytest.raises(reidd.ConfigError, match="colors have shape"):
         identifier.colors = [[1, 2, 3]]
 
 

@@ -1,7 +1,6 @@
 """What counts as an image, and how a file that is none is found out before it is decoded."""
 
 import struct
-import time
 import zlib
 
 import cv2
@@ -47,12 +46,9 @@ def test_a_jpeg_with_a_thumbnail_is_not_taken_for_whole_by_the_thumbnails_end(im
         encoded_size(whole[:-100])
 
 
-def test_a_decompression_bomb_is_refused_by_its_header_in_no_time():
-    bomb = png_of(30_000, 30_000)
-    start = time.perf_counter()
-    with pytest.raises(ImageError, match="30000x30000"):
-        pixels(bomb)
-    assert time.perf_counter() - start < 0.01
+def test_a_decompression_bomb_is_refused_by_its_header():
+    with pytest.raises(ImageError, match="30000x30000 px; expected at most"):
+        pixels(png_of(30_000, 30_000))
 
 
 def test_the_largest_and_the_smallest_images_are_told_what_is_expected():

@@ -49,6 +49,8 @@ def test_a_limit_may_be_set_before_load_even_when_the_model_does_not_tell_its_di
     del document["reidd"]
     identifier = reidd.ReIdentification("reidd/person", ModelConfig(document, base_dir=embedded.base_dir))
     identifier.set_per_id_gallery_limit(2, "drop_oldest")
+    with pytest.raises(reidd.RequestError, match="drop_oldest"):
+        identifier.set_per_id_gallery_limit(2, "drop_oldst")
     with pytest.raises(reidd.NotLoadedError, match=r"call load\(\)"):
         identifier.count()
     identifier.load()

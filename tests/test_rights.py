@@ -59,6 +59,12 @@ def test_every_op_has_been_decided_about():
             [Role.ENROL],
             {"status", "re_id_image", "ids", "publish_analytics", "add_to_gallery", "remove_from_gallery", "set_label"},
         ),
+        ([Role.QUERY, Role.SCORES], {"status", "re_id_image", "ids", "publish_analytics"}),
+        (
+            [Role.ENROL, Role.SCORES],
+            {"status", "re_id_image", "ids", "publish_analytics", "add_to_gallery", "remove_from_gallery", "set_label"}
+            | {"extract_features", "get_distances"},
+        ),
         ([Role.ADMIN], set(protocol.OPS) - {"extract_features", "get_distances", "rows", "explain"}),
         ([Role.ADMIN, Role.SCORES], set(protocol.OPS)),
     ],

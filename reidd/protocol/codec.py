@@ -110,6 +110,6 @@ def _request_error(text: str) -> RequestError:
         return UnknownVersionError(f"v: {what}; this daemon speaks version {VERSION}")
     if key == "op" or "missing required field `op`" in what:
         return UnknownOpError(f"op: {what}; the ops are {', '.join(OPS)}")
-    if key == "id":
-        return IdError(f"id: {what}; expected an integer from 0 to 2^63 - 1")
+    if key in ("id", "into_id"):
+        return IdError(f"{key}: {what}; expected an integer from 0 to 2^63 - 1")
     return RequestError(f"{key}: {what}" if key else f"header: {what}")
