@@ -35,7 +35,8 @@ def default_endpoint() -> str:
     if named := os.environ.get("REIDD_ENDPOINT"):
         return named
     own, machine = runtime_folder() / SOCKET, Path("/run/reidd") / SOCKET
-    return f"ipc://{machine if machine.exists() and not own.exists() else own}"
+    # The folder counts, for whoever is not in its group does not see the socket within, and is to be told so.
+    return f"ipc://{machine if machine.parent.exists() and not own.exists() else own}"
 
 
 def model_folders(configured: Path | None = None) -> list[Path]:
@@ -64,6 +65,13 @@ def keys_folder() -> Path:
     """The server's key and the allow-list of tcp: beside the machine's configuration file, or the user's."""
     system, user = (file.parent / "keys" for file in configuration_files())
     return system if os.geteuid() == 0 or "CONFIGURATION_DIRECTORY" in os.environ else user
+
+
+def service_folder() -> Path:
+    """The files of the systemd service."""
+    package = Path(__file__).parent
+    # A wheel carries them inside the package; a checkout has them beside it.
+    return package / "systemd" if (package / "systemd").is_dir() else package.parent / "systemd"
 
 
 def sample_folder() -> Path:

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import machine
 import numpy as np
 import pytest
 from subjects import Daemon, crops
@@ -80,6 +81,18 @@ def in_process() -> Iterator[reidd.ReIdentification]:
 def identifier(request):
     """The published API, answered in this process and by a daemon: both must behave alike."""
     return request.getfixturevalue("in_process" if request.param == "in process" else "client")
+
+
+@pytest.fixture(scope="session")
+def pristine_debian(tmp_path_factory) -> Path:
+    return machine.built(tmp_path_factory.mktemp("debian") / "machine")
+
+
+@pytest.fixture
+def debian(pristine_debian, tmp_path) -> Path:
+    """The folder of a Debian that `machine.booted` boots, to be treated badly."""
+    subprocess.run(["cp", "-a", str(pristine_debian), str(tmp_path / "machine")], check=True)
+    return tmp_path / "machine"
 
 
 @pytest.fixture(scope="session")

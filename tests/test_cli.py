@@ -179,6 +179,23 @@ def test_doctor_finds_this_machine_fit(run):
     assert {"model reidd/person", "golden vectors on TFLITE/CPU", "daemon"} <= {f["what"] for f in findings}
 
 
+def test_doctor_looks_at_what_is_configured(run, tmp_path):
+    config = tmp_path / "reidd.toml"
+    config.write_text(f'model = "acme/nobody"\ntcp = "tcp://127.0.0.1:0"\nkeys_folder = "{tmp_path}/keys"\n')
+    done = run("doctor", "--config", config, "--json")
+    assert done.returncode == 1
+    words = {f["what"]: f["words"] for f in json.loads(done.stdout) if f["fine"] is False}
+    assert words.keys() == {"model acme/nobody", "keys"}
+    assert "reidd keys new" in words["keys"]
+    assert run("keys", "new", "cam", "--config", config, "--output", tmp_path / "cam.key").returncode == 0
+    assert "cam" in run("keys", "list", "--config", config).stdout
+    assert "keys" not in [
+        f["what"] for f in json.loads(run("doctor", "--config", config, "--json").stdout) if not f["fine"]
+    ]
+    config.write_text("wrokers = 2\n")
+    assert "did you mean 'workers'?" in run("doctor", "--config", config, "--json").stdout
+
+
 def test_every_command_has_help_and_help_needs_no_heavy_import(run):
     assert {"explain", "merge", "undo"} <= {command.callback.__name__ for command in app.registered_commands}
     for command in app.registered_commands[::3]:  # each takes a quarter of a second

@@ -1,5 +1,7 @@
 """The configuration file: what is right is read, what is wrong is named."""
 
+import os
+
 import pytest
 
 from reidd.daemon.config import Config, read
@@ -55,3 +57,15 @@ def test_what_is_wrong_is_named_with_the_file_and_the_key(tmp_path, text, expect
 def test_a_named_file_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
         read(tmp_path / "none.toml", [])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become somebody who may not look")
+def test_a_machine_s_folder_that_is_closed_to_this_user_is_passed_over(tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    (closed / "reidd.toml").write_text("workers = 7")
+    os.seteuid(65534)
+    try:
+        assert read(None, [closed / "reidd.toml"]) == Config()
+    finally:
+        os.seteuid(0)

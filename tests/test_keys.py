@@ -5,6 +5,7 @@ import stat
 
 import pytest
 import zmq
+from figures import note
 
 from reidd import keys
 from reidd.errors import ConfigError
@@ -105,6 +106,11 @@ def test_a_door_left_open_is_refused(folder, leave_open):
     leave_open(folder)
     with pytest.raises(ConfigError, match=str(folder)):
         Keyring.read(folder)
+
+
+def test_the_ways_are_a_dozen_at_least():
+    note("ways of leaving the CURVE door open, refused", f"{len(OPEN_DOORS)} of {len(OPEN_DOORS)}", "12")
+    assert len(OPEN_DOORS) >= 12
 
 
 def test_a_new_key_is_let_in_with_its_roles(folder):

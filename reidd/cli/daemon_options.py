@@ -1,5 +1,6 @@
-"""The options that name the daemon to talk to, and the client they give."""
+"""The options that name a daemon or its configuration, and the client they give."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +11,10 @@ if TYPE_CHECKING:
 Endpoint = Annotated[
     str | None,
     typer.Option(envvar="REIDD_ENDPOINT", help="The daemon's address; by default this user's, else the machine's."),
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", envvar="REIDD_CONFIG", help="A reidd.toml; by default the machine's or yours."),
 ]
 Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds to wait for an answer.")]
 

@@ -5,15 +5,18 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from reidd.cli import show
-from reidd.cli.daemon_options import Endpoint
+from reidd.cli.daemon_options import ConfigFile, Endpoint
 from reidd.errors import ReiddError
 
 if TYPE_CHECKING:
+    from reidd.daemon.config import Config
     from reidd.model import ModelConfig
     from reidd.plugins import Pair
 
@@ -38,14 +41,17 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(
-    model: Annotated[str, typer.Option(help="The model to check.")] = "reidd/person",
+    config: ConfigFile = None,
+    model: Annotated[str | None, typer.Option(help="The model to check; by default the configured one.")] = None,
     json: show.Json = False,
     endpoint: Endpoint = None,
 ) -> None:
     """Check everything reidd needs; exits 1 when something is wrong."""
-    findings = [finding for look in (_system, _libraries, _folders) for finding in _looked(look)]
-    findings += list(_model(model))
-    findings += list(_daemon(endpoint))
+    chosen, findings = _configuration(config)
+    looks = (_system, _libraries, partial(_folders, chosen), partial(_keys, chosen))
+    findings += [finding for look in looks for finding in _looked(look)]
+    findings += _model(model or chosen.model, chosen)
+    findings += _daemon(endpoint)
     if json:
         show.as_json([finding._asdict() for finding in findings])
     else:
@@ -61,7 +67,22 @@ def _looked(look: Callable[[], Iterator[Finding]]) -> list[Finding]:
     try:
         return list(look())
     except Exception as error:  # a doctor that falls ill says so and goes on
-        return [Finding(look.__name__.strip("_"), False, f"could not be checked: {type(error).__name__}: {error}")]
+        what = getattr(look, "func", look).__name__.strip("_")
+        return [Finding(what, False, f"could not be checked: {type(error).__name__}: {error}")]
+
+
+def _configuration(given: Path | None) -> "tuple[Config, list[Finding]]":
+    """What is configured, or the defaults where that is wrong."""
+    from reidd import places
+    from reidd.daemon.config import Config, found, parse
+
+    path = found(given, places.configuration_files())
+    if path is None:
+        return Config(), [Finding("configuration", True, "no file, so the defaults hold")]
+    try:
+        return parse(path), [Finding("configuration", True, str(path))]
+    except ReiddError as error:
+        return Config(), [Finding("configuration", False, str(error))]
 
 
 def _system() -> Iterator[Finding]:
@@ -102,23 +123,42 @@ def _libraries() -> Iterator[Finding]:
         yield Finding(f"{pair.engine}/{pair.accelerator}", fine_or_absent, pair.obstacle or "installed")
 
 
-def _folders() -> Iterator[Finding]:
+def _folders(chosen: "Config") -> Iterator[Finding]:
     from reidd import places
 
-    for what, folder in (("runtime folder", places.runtime_folder()), ("state folder", places.state_folder())):
+    runtime = Path(chosen.runtime_folder) if chosen.runtime_folder else places.runtime_folder()
+    state = Path(chosen.state_folder) if chosen.state_folder else places.state_folder()
+    for what, folder in (("runtime folder", runtime), ("state folder", state)):
         nearest = next(p for p in (folder, *folder.parents) if p.exists())
         fine = os.access(nearest, os.W_OK | os.X_OK)
         words = f"{folder}" + ("" if folder.exists() else " (made when the daemon starts)")
         yield Finding(what, fine or None, words if fine else f"{folder}: this user cannot write to {nearest}")
 
 
-def _model(model_id: str) -> Iterator[Finding]:
+def _keys(chosen: "Config") -> Iterator[Finding]:
+    """Whether somebody, and only somebody with a key, would be let in over tcp."""
+    from reidd import places
+    from reidd.keys import Keyring
+
+    if chosen.tcp is None:
+        return
+    try:
+        users = Keyring.read(Path(chosen.keys_folder) if chosen.keys_folder else places.keys_folder()).users
+    except ReiddError as error:
+        yield Finding("keys", False, str(error))
+    else:
+        yield Finding("keys", True, f"{chosen.tcp}: {len(users)} let in")
+
+
+def _model(model_id: str, chosen: "Config") -> Iterator[Finding]:
     """Load the model with each ready pair and compare its golden vectors."""
+    from reidd import places
     from reidd.model import ModelConfig
     from reidd.plugins import Registry
 
     try:
-        model = ModelConfig.from_model_id(model_id)
+        folders = places.model_folders(Path(chosen.models) if chosen.models else None)
+        model = ModelConfig.from_model_id(model_id, folders)
         for file in model.files:
             model.read(file)
     except ReiddError as error:

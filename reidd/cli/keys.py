@@ -6,10 +6,12 @@ from typing import Annotated
 import typer
 
 from reidd.cli import show
+from reidd.cli.daemon_options import ConfigFile
 from reidd.keys import Role
 
 Folder = Annotated[
-    Path | None, typer.Option("--folder", help="The daemon's folder of keys; by default beside its reidd.toml.")
+    Path | None,
+    typer.Option("--folder", help="The daemon's folder of keys; by default as its reidd.toml says, else beside that."),
 ]
 Name = Annotated[str, typer.Argument(help="What the key is called: a machine, a program, a person.")]
 
@@ -27,6 +29,7 @@ def new(
     role: Annotated[list[Role], typer.Option(help="What it may do; may be given several times.")] = [Role.QUERY],  # noqa: B006
     output: Annotated[Path | None, typer.Option(help="Where to write the client's file; by default NAME.key.")] = None,
     folder: Folder = None,
+    config: ConfigFile = None,
 ) -> None:
     """Make a key, let it in, and write the file that its client needs."""
     from reidd import keys
@@ -35,16 +38,16 @@ def new(
     path = output or Path(f"{name}.key")
     if path.exists():
         raise ConfigError(f"{path}: is there already; name another file with --output")
-    keys.write(path, keys.new(_folder(folder), name, role), mode=0o600)
+    keys.write(path, keys.new(_folder(folder, config), name, role), mode=0o600)
     typer.echo(f"{path}: take it to the client, over a channel you trust; it is in nobody else's hands")
 
 
 @commands.command("list")
-def list_(json: show.Json = False, folder: Folder = None) -> None:
+def list_(json: show.Json = False, folder: Folder = None, config: ConfigFile = None) -> None:
     """Show who is let in."""
     from reidd import keys
 
-    listed = keys.listed(_folder(folder))
+    listed = keys.listed(_folder(folder, config))
     if json:
         show.as_json([{"name": key.name, "roles": key.roles, "public": key.public} for key in listed])
         return
@@ -55,15 +58,19 @@ def list_(json: show.Json = False, folder: Folder = None) -> None:
 
 
 @commands.command()
-def revoke(name: Name, folder: Folder = None) -> None:
+def revoke(name: Name, folder: Folder = None, config: ConfigFile = None) -> None:
     """Let a key in no more: within a second, on connections that are open too."""
     from reidd import keys
 
-    keys.revoke(_folder(folder), name)
+    keys.revoke(_folder(folder, config), name)
     typer.echo(f"{name} is let in no more")
 
 
-def _folder(given: Path | None) -> Path:
+def _folder(given: Path | None, config: Path | None) -> Path:
     from reidd import places
+    from reidd.daemon.config import read
 
-    return given or places.keys_folder()
+    if given is not None:
+        return given
+    configured = read(config, places.configuration_files()).keys_folder
+    return Path(configured) if configured else places.keys_folder()

@@ -8,17 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reidd.cli import show
-from reidd.cli.daemon_options import Endpoint, Timeout, client
+from reidd.cli.daemon_options import ConfigFile, Endpoint, Timeout, client
 
 if TYPE_CHECKING:
     from reidd.daemon.config import Config
     from reidd.daemon.door import Addresses
     from reidd.model import ModelConfig
-
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option("--config", envvar="REIDD_CONFIG", help="A reidd.toml; by default the machine's or yours."),
-]
 
 
 def register(app: typer.Typer) -> None:

@@ -1,6 +1,7 @@
 """The one configuration file: TOML into one frozen struct; whatever is not known is refused."""
 
 import difflib
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -64,8 +65,14 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 def read(given: Path | None, places: Iterable[Path]) -> Config:
     """Read the configuration that is named, else the first of these places that exists, else take the defaults."""
-    path = given or next((place for place in places if place.is_file()), None)
+    path = found(given, places)
     return parse(path) if path else Config()
+
+
+def found(given: Path | None, places: Iterable[Path]) -> Path | None:
+    """Which file is read: the one that is named, else the first of these places where this user sees one."""
+    # Not Path.is_file, which raises where the folder is closed to this user: the machine's is, to most.
+    return given or next((place for place in places if os.path.isfile(place)), None)  # noqa: PTH113
 
 
 def parse(path: Path) -> Config:

@@ -2,7 +2,6 @@
 
 import shutil
 import sqlite3
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from figures import note
 from workload import opened, state, transact
 
 from reidd.errors import ReiddError
@@ -57,7 +57,7 @@ def outcome(folder: Path, expected: tuple) -> str:
 @pytest.mark.parametrize("stride", [41, pytest.param(1, marks=pytest.mark.slow)])
 def test_no_flipped_byte_is_believed(store, stride):
     found = outcomes(store, stride)
-    print(f"{store.stat().st_size} bytes, one in {stride} flipped: {dict(found)}", file=sys.stderr)
+    note(f"flipped bytes of the store, one in {stride}", str(dict(found)), "0 believed")
     assert found["believed"] == 0
     assert found["reported"] > 10
 

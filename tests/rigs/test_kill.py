@@ -2,12 +2,12 @@
 
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 from random import Random
 
 import pytest
+from figures import note
 from workload import Oracle, copied, forked, lines, opened, state, work
 
 from reidd.gallery import ledger
@@ -47,7 +47,11 @@ def kill_often(folder: Path, kills: int) -> tuple[int, int, float]:
 @pytest.mark.parametrize("kills", [10, pytest.param(100, marks=pytest.mark.slow)])
 def test_no_acknowledged_mutation_is_lost_to_kill_9(tmp_path, kills):
     done, lost, slowest_s = kill_often(tmp_path, kills)
-    print(f"{kills} kills, {done} transactions, {lost} lost, ready again in at most {slowest_s:.2f} s", file=sys.stderr)
+    note(
+        f"kill -9 of the gallery, {kills} times",
+        f"{done} transactions, {lost} lost, ready in {slowest_s:.2f} s",
+        "0 lost, 2 s",
+    )
     assert lost == 0
     assert done > kills
     assert slowest_s < 2

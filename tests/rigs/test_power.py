@@ -5,13 +5,13 @@ import os
 import signal
 import struct
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
 import pytest
+from figures import note
 from workload import Oracle, forked, lines, opened, state, work
 
 from reidd.gallery import tables
@@ -103,7 +103,7 @@ def test_no_acknowledged_mutation_is_lost_to_a_power_cut(disk, cuts):
     began = time.monotonic()
     done, lost = cut_often(disk, cuts)
     took_s = time.monotonic() - began
-    print(f"{cuts} power cuts in {took_s:.0f} s, {done} transactions, {lost} lost", file=sys.stderr)
+    note(f"power cuts, {cuts}", f"{done} transactions, {lost} lost, {took_s:.0f} s", "0 lost")
     assert lost == 0
     assert done > cuts
 

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import zmq
+from figures import note
 
 import reidd
 from reidd.protocol import MAX_FRAME_BYTES, MAX_HEADER_BYTES
@@ -98,6 +99,20 @@ def test_what_is_no_image_is_a_bad_image_for_every_op(wire, op, frame, says):
     reply = wire.ask({"op": op, "parts": [ENCODED], **fields}, frame)
     assert (reply["reply"], reply.get("code"), reply["request"]) == ("error", "bad-image", "r")
     assert says in reply["message"]
+
+
+def test_a_bomb_is_refused_in_under_10_ms(wire):
+    bomb, times = png_header(30_000, 30_000), []
+    for _ in range(200):
+        started = time.perf_counter()
+        assert wire.ask({"op": "re_id_image", "parts": [{"kind": "encoded"}]}, bomb)["code"] == "bad-image"
+        times.append(1000 * (time.perf_counter() - started))
+    note(
+        "decompression bombs refused, p50 and p99",
+        f"{np.median(times):.1f}, {np.quantile(times, 0.99):.1f} ms",
+        "10 ms",
+    )
+    assert np.median(times) < 10
 
 
 def test_one_bad_image_in_a_list_stores_none_of_them(wire, image):

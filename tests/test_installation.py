@@ -1,0 +1,117 @@
+"""The steps of installing the service, as far as they can be seen without being root; test_install.py does them."""
+
+from pathlib import Path
+
+import pytest
+
+from reidd import places
+from reidd.cli import installation
+from reidd.cli.installation import DropIn, Source
+from reidd.cli.steps import Copy, Link, Remove, Run
+from reidd.errors import ConfigError
+
+PYTHON = Path("/usr/bin/python3")
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """Everything that the steps touch, in a folder of our own."""
+    for name in ("ENVIRONMENT", "CONFIGURATION", "UNITS", "SYSUSERS", "UDEV", "COMMAND", "RUNTIME"):
+        monkeypatch.setattr(installation, name, tmp_path / getattr(installation, name).relative_to("/"))
+    return tmp_path
+
+
+def take(steps, *kinds):
+    for step in steps:
+        if isinstance(step, kinds):
+            step.do()
+
+
+def files(folder):
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
+
+
+def test_what_is_installed_is_taken_away_but_not_what_people_made(root):
+    take(installation.install(None, PYTHON, list(DropIn)), Link)
+    for step in installation.install(None, PYTHON, list(DropIn)):
+        if isinstance(step, Copy):
+            Copy(step.source, step.path, step.mode, keep=step.keep).do()
+    installed = files(root)
+    assert {"etc/systemd/system/reidd.service", "etc/systemd/system/reidd@.service.d/tcp.conf"} <= installed
+    assert {path.name for path in places.service_folder().iterdir()} - {Path(path).name for path in installed} == {
+        "reidd.sysusers", *(f"reidd-{drop_in.value}.conf" for drop_in in DropIn)
+    }  # fmt: skip
+    override = root / "etc/systemd/system/reidd.service.d/override.conf"
+    override.write_text("[Service]\n")
+    take(installation.uninstall(), Remove)
+    assert files(root) == {"etc/reidd/reidd.toml", str(override.relative_to(root))}
+
+
+def test_a_configuration_that_is_there_is_kept(tmp_path):
+    source, ours = tmp_path / "new", tmp_path / "ours"
+    source.write_text("new")
+    ours.write_text("ours")
+    Copy(source, ours, keep=True).do()
+    assert ours.read_text() == "ours"
+    Copy(source, ours).do()
+    assert ours.read_text() == "new"
+
+
+def test_a_command_of_somebody_else_is_left_alone(root):
+    installation.COMMAND.parent.mkdir(parents=True)
+    installation.COMMAND.write_text("theirs")
+    take(installation.install(None, PYTHON, []), Link)
+    take(installation.uninstall(), Remove)
+    assert installation.COMMAND.read_text() == "theirs"
+
+
+@pytest.mark.parametrize("steps", [installation.uninstall, lambda: installation.install(Source("reidd"), PYTHON, [])])
+def test_a_folder_in_the_way_is_not_touched(root, steps):
+    installation.ENVIRONMENT.mkdir(parents=True)
+    with pytest.raises(ConfigError, match="no Python environment"):
+        steps()
+
+
+def test_instances_of_the_template_are_stopped_too(root):
+    wants = installation.UNITS / "sockets.target.wants"
+    wants.mkdir(parents=True)
+    (wants / "reidd@face.socket").symlink_to("../reidd@.socket")
+    assert "reidd.service reidd.socket reidd@face.socket" in str(installation.uninstall()[0])
+
+
+@pytest.mark.parametrize("drop_in", DropIn)
+def test_only_what_is_asked_for_is_opened(root, drop_in):
+    said = "\n".join(map(str, installation.install(None, PYTHON, [drop_in])))
+    assert [other for other in DropIn if f"{other.value}.conf" in said] == [drop_in]
+    assert ("udev" in said) == drop_in.value.startswith("coral")
+
+
+def test_a_jetson_uses_the_opencv_of_its_system(root):
+    assert "--system-site-packages" in str(installation.install(Source("reidd"), PYTHON, [DropIn.JETSON])[0])
+    assert "--system-site-packages" not in str(installation.install(Source("reidd"), PYTHON, [])[0])
+
+
+def test_a_folder_of_wheels_needs_no_network(tmp_path):
+    with pytest.raises(ConfigError, match="pip wheel"):
+        installation.source(tmp_path, "standard")
+    wheel = tmp_path / "reidd-9-py3-none-any.whl"
+    wheel.touch()
+    assert installation.source(tmp_path, "opencv") == Source(
+        "reidd[opencv]", ("--no-index", "--find-links", str(tmp_path)), again=True
+    )
+    assert installation.source(wheel, "opencv").requirement == f"reidd[opencv] @ {wheel.as_uri()}"
+    with pytest.raises(ConfigError, match="no such file"):
+        installation.source(tmp_path / "other.whl", "opencv")
+
+
+def test_a_python_that_the_service_cannot_see_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="--python /usr/bin/python3"):
+        installation.python(Path("/root/python3"))
+
+
+def test_a_program_that_fails_says_why_and_what_to_do():
+    with pytest.raises(ConfigError, match=r"sh -c .*: an Error; do this"):
+        Run(["sh", "-c", "echo; echo an Error; echo more; exit 3"], "do this").do()
+    with pytest.raises(ConfigError, match="No such file or directory; do this"):
+        Run(["/no/such"], "do this").do()
+    Run(["false"], None).do()
