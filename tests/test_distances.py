@@ -88,7 +88,8 @@ def test_an_empty_gallery_ranks_nobody():
         ([0.31], 0.0, Verdict.UNKNOWN),
         ([0.1, 0.15], 0.0, Verdict.KNOWN),
         ([0.1, 0.15], 0.1, Verdict.AMBIGUOUS),
-        ([0.1, 0.25], 0.1, Verdict.KNOWN),
+        ([0.125, 0.25], 0.125, Verdict.KNOWN),
+        ([0.1, 0.1], 0.0, Verdict.KNOWN),
         ([0.4, 0.41], 0.1, Verdict.UNKNOWN),
     ],
 )

@@ -5,8 +5,8 @@ import time
 import pytest
 import zmq
 
-from reidd import keys
-from reidd.daemon.door import Addresses, Door
+from reidd import keys, protocol
+from reidd.daemon.door import REQUESTS, Addresses, Door
 from reidd.errors import ConfigError, ForbiddenError
 from reidd.keys import Role
 
@@ -55,8 +55,14 @@ def test_it_shuts_for_good_when_a_random_key_is_let_in_later(door, monkeypatch):
     monkeypatch.setattr(door, "_next_proof", 0.0)
     turn_until(door, lambda: door.shut)
     monkeypatch.undo()
+    known = keys.listed(door._keys)[0].public
+    assert not door._welcome(known, REQUESTS)
     with pytest.raises(ForbiddenError):
-        door.user(keys.listed(door._keys)[0].public)
+        door.user(known)
+
+
+def test_a_frame_larger_than_the_contract_allows_closes_the_connection_before_it_is_read(door):
+    assert door.requests.getsockopt(zmq.MAXMSGSIZE) == protocol.MAX_FRAME_BYTES
 
 
 def test_it_stays_open_when_the_proof_holds_again(door, monkeypatch):

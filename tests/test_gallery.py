@@ -449,6 +449,14 @@ class TestTimeToLive:
             assert self.live(gallery, clock, 100) == [(2, 2)]
             assert gallery.labels() == {}
 
+    def test_a_merged_id_keeps_the_time_that_one_of_them_had(self, clock):
+        with self.opened(clock) as gallery:
+            gallery.add(1, feature(1))
+            gallery.add(2, feature(2))
+            gallery.set_ttl(20, id=2)
+            gallery.merge(2, 1)
+            assert self.live(gallery, clock, 100) == [(1, 1), (2, 1)]
+
     def test_a_pinned_id_outlives_the_time_of_the_gallery(self, clock):
         with self.opened(clock) as gallery:
             gallery.set_ttl(20)

@@ -73,6 +73,14 @@ def test_people_are_named_in_other_images_of_them(identifier, gallery_crops, que
     assert sum(got == want for got, (want, _) in zip(named, query_crops, strict=True)) >= 17
 
 
+def test_the_models_own_threshold_gives_the_same_verdict_on_either_scale(identifier, gallery_crops, query_crops):
+    enrol(identifier, gallery_crops)
+    images = [image for _, image in query_crops]
+    verdicts = [r.verdict for r in identifier.re_id_images(images)]
+    assert set(verdicts) == {reidd.Verdict.KNOWN, reidd.Verdict.UNKNOWN}
+    assert [r.verdict for r in identifier.re_id_images(images, normalize_distance=False)] == verdicts
+
+
 def test_predictions_are_ranked_from_one_with_one_per_id(identifier, gallery_crops, query_crops):
     enrol(identifier, gallery_crops)
     results = identifier.re_id_image(query_crops[0][1], top_k=4)
@@ -352,6 +360,13 @@ def test_what_json_cannot_carry_is_not_published(identifier, image, value):
         identifier.publish_analytics(results, value)
     with pytest.raises(reidd.PublishError, match="results"):
         identifier.publish_analytics(value)
+
+
+def test_what_never_ends_is_not_published(identifier, image):
+    endless = []
+    endless.append(endless)
+    with pytest.raises(reidd.PublishError, match="nested deeper"):
+        identifier.publish_analytics(identifier.re_id_image(image), endless)
 
 
 def test_an_engine_without_a_backend_says_what_is_missing_and_what_is_ready(identifier):

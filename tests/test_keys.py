@@ -1,6 +1,7 @@
 """Ways of leaving the door open by its keys, all refused; and making, listing and revoking keys."""
 
 import json
+import os
 import stat
 
 import pytest
@@ -18,6 +19,10 @@ def folder(tmp_path):
     made = tmp_path / "keys"
     keys.new(made, "cam1", [Role.QUERY])
     return made
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
 
 
 def change(path, **fields):
@@ -78,6 +83,14 @@ def two_names_have_one_key(folder):
     change(twin, name="cam2")
 
 
+def a_client_has_the_servers_own_key(folder):
+    change(folder / "clients" / "cam1.key", public=Keyring.read(folder).server.public)
+
+
+def the_folder_belongs_to_somebody_else(folder):
+    os.chown(folder, 4321, -1)
+
+
 def a_file_is_named_after_somebody_else(folder):
     (folder / "clients" / "cam1.key").rename(folder / "clients" / "cam7.key")
 
@@ -96,6 +109,11 @@ OPEN_DOORS = [
     a_client_has_no_role,
     a_client_has_a_role_that_there_is_not,
     two_names_have_one_key,
+    a_client_has_the_servers_own_key,
+    pytest.param(
+        the_folder_belongs_to_somebody_else,
+        marks=pytest.mark.skipif(os.geteuid() != 0, reason="takes root, to give it away"),
+    ),
     a_file_is_named_after_somebody_else,
 ]
 
@@ -125,7 +143,15 @@ def test_a_new_key_is_let_in_with_its_roles(folder):
 def test_no_secret_of_a_client_stays_on_the_server(folder):
     given = keys.new(folder, "desk", [Role.QUERY])
     assert not [path for path in folder.rglob("*.key") if given.secret in path.read_text()]
-    assert stat.S_IMODE((folder / "server.key").stat().st_mode) == 0o600
+    assert mode(folder / "server.key") == 0o600
+    assert mode(folder / "clients") == 0o750
+
+
+def test_in_a_folder_that_hands_its_group_on_the_group_may_read_the_servers_key(tmp_path):
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys").chmod(0o2750)
+    keys.new(tmp_path / "keys", "desk", [Role.QUERY])
+    assert mode(tmp_path / "keys" / "server.key") == 0o640
 
 
 @pytest.mark.parametrize("name", ["", "..", "../cam", "a/b", "-x", "x" * 65, "a\nb", "cam1"])

@@ -48,6 +48,14 @@ def test_drop_redundant_leaves_what_differs_most():
     assert sorted({0, 1, 2, 6, 7, 12} - set(gone([0, 1, 2, 6, 7, 12], 3, "drop_redundant"))) == [2, 7, 12]
 
 
+def test_drop_redundant_compares_with_what_is_still_there():
+    # By their angles: 1 and 2 are nearest, so 1 goes; 3 was near to 1 alone, so of 4 and 5 goes one next.
+    angles = np.radians([0, 1, -20, 60, 80.5])
+    plane = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    taken = surplus([1, 2, 3, 4, 5], keep=3, drop_method="drop_redundant", random=Random(0), features=lambda _: plane)
+    assert taken == [1, 4]
+
+
 def test_a_limit_is_checked():
     assert checked_limit(3, "drop_latest") == Limit(3, "drop_latest")
     with pytest.raises(RequestError, match="got a limit of 0"):

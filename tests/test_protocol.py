@@ -161,6 +161,7 @@ def test_the_request_id_is_found_in_a_header_that_is_wrong_otherwise():
     assert protocol.request_id(header(op="nonsense", request="42", parts=7)) == "42"
     assert protocol.request_id(b"nonsense") == ""
     assert protocol.request_id(header(request=42)) == ""
+    assert protocol.request_id(header(request="x" * 1000)) == "x" * 128
 
 
 @pytest.mark.parametrize("code", sorted(errors.codes()))

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reidd.distances import unit
+from reidd.distances import cosine_distance, unit
 from reidd.errors import FeatureError, FeatureSpaceError, GalleryError
 from reidd.gallery import Gallery, Reader, explained
 from reidd.gallery import reader as reader_module
+from reidd.gallery.instance import Instance
 
 DIM = 16
 SPACE = bytes(range(32))
@@ -83,6 +84,39 @@ class TestSearching:
         gallery.add(1, FEATURES[:1])
         gallery.add(2, FEATURES[1:2])
         gallery._ring.features[0, 0] += 0.25
+        (match,) = reader.search(FEATURES[:1], top_k=2)
+        assert [nearest.id for nearest in match.nearest] == [2]
+
+
+class TestWritesInTheMiddleOfASearch:
+    """Unannounced, as a reader on a processor that reorders stores may see them: no generation tells."""
+
+    @pytest.fixture
+    def once(self, gallery, monkeypatch):
+        """Have an instance written into the first slot once its distance has been computed."""
+
+        def arrange(instance):
+            def distances(*arguments):
+                monkeypatch.undo()
+                try:
+                    return cosine_distance(*arguments)
+                finally:
+                    gallery._ring.write(0, instance)
+
+            monkeypatch.setattr(reader_module, "cosine_distance", distances)
+
+        return arrange
+
+    def test_a_distance_is_that_of_the_feature_that_is_there(self, gallery, reader, once):
+        gallery.add(1, FEATURES[:1])
+        once(Instance(1, 1, 0, FEATURES[1]))
+        (match,) = reader.search(FEATURES[:1], top_k=1)
+        assert match.nearest[0].distance == pytest.approx(1 - FEATURES[0] @ FEATURES[1], abs=1e-6)
+
+    def test_nobody_is_named_by_a_feature_that_is_anothers_now(self, gallery, reader, once):
+        gallery.add(1, FEATURES[:1])
+        gallery.add(2, FEATURES[1:2])
+        once(Instance(3, 3, 0, FEATURES[0]))
         (match,) = reader.search(FEATURES[:1], top_k=2)
         assert [nearest.id for nearest in match.nearest] == [2]
 

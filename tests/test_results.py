@@ -21,6 +21,8 @@ def test_results_are_equal_by_their_answer_not_by_how_long_it_took():
     assert results() == results(duration=0.7)
     assert results() != results(id=2)
     assert results() != results(distance=0.5)
+    other_gallery = ReIdentificationResults(results().predictions, np.array([[0.25, 0.9]], np.float32), 0.1)
+    assert results() != other_gallery
     assert results(image=np.zeros((4, 4, 3))) != results()
     assert results(image=np.zeros((4, 4, 3))) == results(image=np.zeros((4, 4, 3)))
 
