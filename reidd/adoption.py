@@ -1,27 +1,42 @@
-"""How a user's ONNX or TFLite file becomes a model folder."""
+"""How a user's ONNX or TFLite file becomes a model folder, or joins one."""
 
 import hashlib
 import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
-from reidd import golden, trials
+from reidd import certificates, golden, trials
+from reidd.certificates import PairFigures
+from reidd.engines import Accelerator
 from reidd.errors import BackendError, BackendUnavailableError, ConfigError
-from reidd.model import FILE_NAME, PURPOSE, ModelConfig
+from reidd.features import fitted, preprocess
+from reidd.model import FILE_NAME, PURPOSE, ModelConfig, ModelFile
 from reidd.plugins import Pair, Registry
 from reidd.trials import Trial
+from reidd.verification import RANK_AGREEMENT, figures
 
 GOLDEN = "golden.npz"
 GOLDEN_CROPS = 8
 MAX_BYTES = 1 << 30
 ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*")
 EDGE_TPU_OP = b"edgetpu-custom-op"
+
+
+class Adopted(NamedTuple):
+    """A model with a file that came in, the pair that ran it first, and whether that was cut from the network."""
+
+    model: ModelConfig
+    pair: Pair
+    network: str
+    """As `Trial.network` says."""
 
 
 def adopt(
@@ -31,16 +46,17 @@ def adopt(
     folder: Path,
     size: tuple[int, int],
     licence: str,
+    images: Sequence[np.ndarray],
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0),
     scalefactor: float = 1.0,
     swaprb: bool = False,
     crop: bool = False,
     registry: Registry,
-) -> tuple[ModelConfig, Pair]:
-    """Make a model folder of one file, below `folder`; return it, and the pair that ran it first.
+) -> Adopted:
+    """Make a model folder of one file, below `folder`.
 
-    The file is run in a throw-away process before anything of it is kept. What that gives becomes the golden
-    vectors, with which every later load, on any pair, is compared.
+    The file is run in a throw-away process before anything of it is kept, over some of the images, `(h, w, 3)` uint8
+    BGR each. What that gives becomes the golden vectors, with which every later load, on any pair, is compared.
 
     Raises:
         ConfigError: the file, the id or the size is not right, or there is such a model already.
@@ -52,38 +68,57 @@ def adopt(
     target = folder / id
     if target.exists():
         raise ConfigError(f"{target}: there is a model {id} already; choose another id, or remove the folder")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=".new-", dir=target.parent))
-    try:
+    parameters = {
+        "purpose": PURPOSE,
+        "framework_type": file.suffix.removeprefix("."),
+        "model_file": file.name,
+        "size": list(size),
+        "mean": list(mean),
+        "scalefactor": scalefactor,
+        "swaprb": swaprb,
+        "crop": crop,
+    }
+    extras: dict[str, Any] = {"licence": licence, "files": [_entry(content, file.name)]}
+    document = {"id": id, "license": licence, "model_parameters": parameters, "reidd": extras}
+    with _folder_in_the_making(target) as made:
         (made / file.name).write_bytes(content)
-        parameters = {
-            "purpose": PURPOSE,
-            "framework_type": file.suffix.removeprefix("."),
-            "model_file": file.name,
-            "size": list(size),
-            "mean": list(mean),
-            "scalefactor": scalefactor,
-            "swaprb": swaprb,
-            "crop": crop,
-        }
-        listed = {
-            "file": file.name,
-            "format": file_format(content, file.name),
-            "sha256": hashlib.sha256(content).hexdigest(),
-        }
-        extras: dict[str, Any] = {"licence": licence, "files": [listed]}
-        document = {"id": id, "license": licence, "model_parameters": parameters, "reidd": extras}
         _write(made, document)
-        pair, trial, crops = _first_run(ModelConfig(made / FILE_NAME), registry)
-        np.savez(made / GOLDEN, crops=crops, embeddings=trial.outputs)
+        model = ModelConfig(made / FILE_NAME)
+        chosen = images[:: max(1, len(images) // GOLDEN_CROPS)][:GOLDEN_CROPS]
+        crops = np.stack([fitted(image, model) for image in chosen])
+        pair, trial = _first_run(model, model.files[0], golden.batch(crops, model), registry)
+        np.savez_compressed(made / GOLDEN, crops=crops, embeddings=trial.outputs)
         extras.update(dim=trial.outputs.shape[1], golden=GOLDEN)
         _write(made, document)
-        made.chmod(0o755)
-        os.rename(made, target)  # noqa: PTH104
+    return Adopted(ModelConfig(target / FILE_NAME), pair, trial.network)
+
+
+def extend(
+    model: ModelConfig, file: Path, *, images: Sequence[np.ndarray], registry: Registry
+) -> tuple[Adopted, PairFigures]:
+    """Give a model a file in another format, if it makes the features of the model's own over these images.
+
+    Raises:
+        ConfigError: the file is not right, or the model has it already.
+        BackendUnavailableError: no backend here runs it, or the model's own; says why.
+        BackendError: it makes other features; nothing is changed.
+    """
+    content = _read(file)
+    entry = _entry(content, file.name)
+    path = _free_path(model, entry)
+    batch = np.stack([preprocess(image, model) for image in images])
+    _, reference = _first_run(model, model.files[0], batch, registry)
+    _put(path, content)
+    try:
+        came = msgspec.convert(entry, ModelFile)
+        pair, trial = _first_run(model, came, batch, registry)
+        found = figures(model, pair, came, trial, reference.outputs)
+        _check_agreement(model, found)
+        _list(model, {**entry, "precision": "float32" if found.worst_cosine >= golden.SAME_COSINE else "reduced"})
     except BaseException:
-        shutil.rmtree(made, ignore_errors=True)
+        path.unlink()
         raise
-    return ModelConfig(target / FILE_NAME), pair
+    return Adopted(ModelConfig(model.origin), pair, trial.network), found
 
 
 def file_format(content: bytes, name: str) -> str:
@@ -99,21 +134,66 @@ def file_format(content: bytes, name: str) -> str:
     raise ConfigError(f"{name}: is neither a TFLite nor an ONNX file; convert it to one of them first")
 
 
-def _first_run(model: ModelConfig, registry: Registry) -> tuple[Pair, Trial, np.ndarray]:
-    crops = golden.noise(model, GOLDEN_CROPS)
-    reasons = []
-    for pair in registry.pairs(model):
+def _free_path(model: ModelConfig, entry: dict[str, Any]) -> Path:
+    """Where a file that comes to a model shall lie; refused when the model has it, or another of its name."""
+    path = Path(model.base_dir, entry["file"])
+    if any(entry["sha256"] == certificates.checksum(model, file) for file in model.files):
+        raise ConfigError(f"{path.name}: {model.id} has this very file already")
+    if path.exists():
+        raise ConfigError(f"{path}: there is a file of this name already; choose another name")
+    return path
+
+
+def _check_agreement(model: ModelConfig, found: PairFigures) -> None:
+    if not found.agrees:
+        raise BackendError(
+            f"{found.file} makes other features than {model.files[0].file}: worst cosine {found.worst_cosine:.3f} "
+            f"(bar {golden.WORST_COSINE}), the same nearest image for {found.rank_agreement:.0%} "
+            f"(bar {RANK_AGREEMENT:.0%}); was it made of the same network, for the same pixels?"
+        )
+
+
+def _list(model: ModelConfig, entry: dict[str, Any]) -> None:
+    """Name one more file in a model's document."""
+    document = msgspec.json.decode(model.origin.read_bytes())
+    files = [*(msgspec.to_builtins(f) for f in model.files), entry]
+    document["reidd"] = {**document.get("reidd", {}), "files": files}
+    _write(model.base_dir, document)
+
+
+def _first_run(model: ModelConfig, file: ModelFile, batch: np.ndarray, registry: Registry) -> tuple[Pair, Trial]:
+    """Run one file on the first ready pair that takes it, apart."""
+    pairs = [p for p in registry.pairs() if file.format in p.backend.formats]
+    reasons = [f"{p.engine}/{p.accelerator}: {p.obstacle}" for p in pairs if p.obstacle is not None]
+    for pair in pairs:
         if pair.obstacle is not None:
             continue
+        # A device's driver hears from the kernel through the network's name space that it was plugged in.
+        network = pair.accelerator is not Accelerator.CPU
         try:
-            trial = trials.run(model, model.files[0], pair.engine, pair.accelerator, golden.batch(crops, model))
+            return pair, trials.run(model, file, pair.engine, pair.accelerator, batch, network=network)
         except BackendError as error:
             reasons.append(str(error))
-            continue
-        return pair, trial, crops
-    formats = ", ".join(f.format for f in model.files)
-    reason = "; ".join(reasons) or f"no backend that is ready reads {formats}"
-    raise BackendUnavailableError(f"nothing here runs {model.parameters.model_file}: {reason}")
+    reason = "; ".join(reasons) or f"no installed plugin reads {file.format}"
+    raise BackendUnavailableError(f"nothing here runs {file.file}: {reason}")
+
+
+@contextmanager
+def _folder_in_the_making(target: Path) -> Iterator[Path]:
+    """A folder beside `target` that becomes it at the end, or is gone."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=".new-", dir=target.parent))
+    try:
+        yield made
+        made.chmod(0o755)
+        os.rename(made, target)  # noqa: PTH104
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+
+
+def _entry(content: bytes, name: str) -> dict[str, Any]:
+    return {"file": name, "format": file_format(content, name), "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def _read(file: Path) -> bytes:
@@ -126,4 +206,14 @@ def _read(file: Path) -> bytes:
 
 
 def _write(folder: Path, document: dict[str, Any]) -> None:
-    (folder / FILE_NAME).write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
+    """Write the document whole or not at all: a daemon may be reading it."""
+    new = (folder / FILE_NAME).with_suffix(".new")
+    _put(new, msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
+    os.replace(new, folder / FILE_NAME)  # noqa: PTH105
+
+
+def _put(path: Path, content: bytes) -> None:
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}; run as the owner of the folder") from None

@@ -28,6 +28,8 @@ class PairFigures(Struct, frozen=True, forbid_unknown_fields=True):
     ms: float
     """Median of one image, without its mirror."""
     agrees: bool
+    remark: str = ""
+    """What the backend says of how it ran the network; names a runtime that no package brought."""
 
 
 class Failure(Struct, frozen=True, forbid_unknown_fields=True):

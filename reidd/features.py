@@ -25,18 +25,24 @@ def preprocess(image: np.ndarray, model: ModelConfig) -> np.ndarray:
     The rules are those of OpenCV's `blobFromImage`: bilinear resize (with `crop`, of the shorter side, and the
     middle kept), then red and blue swapped if asked, then `(value - mean) * scalefactor / std` per channel.
     """
-    import cv2
-
     p = model.parameters
-    image = _cropped(image, p.size) if p.crop else cv2.resize(image, p.size, interpolation=cv2.INTER_LINEAR)
-    # A copy, for cv2 takes no views with a negative stride.
-    prepared = np.ascontiguousarray(image[..., ::-1] if p.swaprb else image, dtype=np.float32)
+    prepared = fitted(image, model).astype(np.float32)
     if any(p.mean):
         prepared -= np.array(p.mean, np.float32)
     scale = np.float32(p.scalefactor) / np.array(model.extras.std, np.float32)
     if (scale != 1).any():
         prepared *= scale
     return prepared
+
+
+def fitted(image: np.ndarray, model: ModelConfig) -> np.ndarray:
+    """`(h, w, 3)` uint8 BGR to `(height, width, 3)` uint8 of the network's size and in its order of channels."""
+    import cv2
+
+    p = model.parameters
+    image = _cropped(image, p.size) if p.crop else cv2.resize(image, p.size, interpolation=cv2.INTER_LINEAR)
+    # A copy, for cv2 takes no views with a negative stride.
+    return np.ascontiguousarray(image[..., ::-1]) if p.swaprb else image
 
 
 def _cropped(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -10,6 +10,11 @@ from reidd.model import ModelConfig
 WORST_COSINE = 0.98
 """Below this, what two backends make of one crop is not one feature: they must not share a gallery."""
 
+SAME_COSINE = 0.9999
+"""One network in float twice: batches, runtimes and their rounding make less of a difference."""
+FLOAT_COSINE = 0.999
+"""What a float file reaches on any sound runtime: 0.999999 or more wherever it was measured (docs/backends.md)."""
+
 
 class Golden(NamedTuple):
     """What a model folder's golden file holds.

@@ -22,8 +22,6 @@ CALLS = "REIDD_CONTRACT_CALLS"
 """Environment variable: how many calls the clause on memory makes; 200 unless set."""
 LEAK_BYTES = 8 << 20
 """What the process may grow in all those calls: allocators and caches settle well below it."""
-SAME_COSINE = 0.9999
-"""Two passes over one crop may differ by the rounding of another batch size, not by more."""
 
 
 class Subject(NamedTuple):
@@ -100,8 +98,8 @@ class BackendContract:
             together = backend.infer(batch)
             alone = np.concatenate([backend.infer(crop[None]) for crop in batch])
             reversed_rows = backend.infer(np.ascontiguousarray(batch[::-1]))[::-1]
-        assert golden.cosines(together, alone).min() >= SAME_COSINE
-        assert golden.cosines(together, reversed_rows).min() >= SAME_COSINE
+        assert golden.cosines(together, alone).min() >= golden.SAME_COSINE
+        assert golden.cosines(together, reversed_rows).min() >= golden.SAME_COSINE
 
     def test_different_crops_give_different_rows(self, subject: Subject) -> None:
         """An accelerator that answers the same whatever it is shown is broken."""

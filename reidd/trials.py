@@ -1,7 +1,7 @@
 """A pair run over images in a throw-away process, where a hostile file or a broken driver can do no harm."""
 
 import io
-import resource
+import os
 import signal
 import subprocess
 import sys
@@ -13,16 +13,14 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from reidd import certificates, golden
+from reidd import certificates, confinement, distances, golden
 from reidd.engines import Accelerator, Engine
-from reidd.errors import BackendError, ReiddError
+from reidd.errors import BackendError, FeatureError, ReiddError
 from reidd.features import Extractor
 from reidd.model import ModelConfig, ModelFile
 from reidd.plugins import Registry
 
 LIMIT_S = 120.0
-MEMORY_BYTES = 4 << 30
-"""Of data the throw-away process may have: more than any model for an edge device needs."""
 TIMED_CALLS = 20
 
 
@@ -33,6 +31,8 @@ class Trial(NamedTuple):
     ms: float
     remark: str = ""
     """What the backend says of how it ran them."""
+    network: str = ""
+    """Whether it ran cut from the network: "cut", why that was not possible, or "" when it was not asked for."""
 
 
 class Examination(NamedTuple):
@@ -43,8 +43,18 @@ class Examination(NamedTuple):
     remark: str
 
 
-def run(model: ModelConfig, file: ModelFile, engine: Engine, accelerator: Accelerator, batch: np.ndarray) -> Trial:
+def run(
+    model: ModelConfig,
+    file: ModelFile,
+    engine: Engine,
+    accelerator: Accelerator,
+    batch: np.ndarray,
+    *,
+    network: bool = True,
+) -> Trial:
     """Run a pair with one of the model's files over a preprocessed batch, `(n, h, w, 3)` float32.
+
+    Without `network` the process is cut from it, for files that nobody knows yet.
 
     Raises:
         BackendError: it failed, crashed or hung; says how.
@@ -59,7 +69,11 @@ def run(model: ModelConfig, file: ModelFile, engine: Engine, accelerator: Accele
     )
     try:
         process = subprocess.run(  # noqa: S603  (our own interpreter and module)
-            [sys.executable, "-m", __name__], input=given.getvalue(), capture_output=True, timeout=LIMIT_S, check=False
+            confinement.command(sys.executable, "-m", __name__, network=network),
+            input=given.getvalue(),
+            capture_output=True,
+            timeout=LIMIT_S,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise BackendError(f"{engine}/{accelerator} gave no answer within {LIMIT_S:g} s") from None
@@ -70,7 +84,14 @@ def run(model: ModelConfig, file: ModelFile, engine: Engine, accelerator: Accele
         said = process.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
         raise BackendError(said[-1])
     with np.load(io.BytesIO(process.stdout), allow_pickle=False) as arrays:
-        return Trial(arrays["outputs"], float(arrays["ms"]), str(arrays["remark"]))
+        trial = Trial(arrays["outputs"], float(arrays["ms"]), str(arrays["remark"]), str(arrays["network"]))
+    try:
+        distances.unit(trial.outputs)
+    except FeatureError as error:
+        raise BackendError(f"{engine}/{accelerator} gave a broken feature: {error}") from None
+    if len(batch) > 1 and (trial.outputs == trial.outputs[0]).all():
+        raise BackendError(f"{engine}/{accelerator} gave the same output for different images")
+    return trial
 
 
 def examine(model: ModelConfig, file: ModelFile, engine: Engine, accelerator: Accelerator) -> Examination:
@@ -107,8 +128,6 @@ def versions(packages: Sequence[str]) -> dict[str, str]:
 
 def main() -> None:
     """Do what standard input says, and write the outputs to standard output: what `run` starts."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
     with np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False) as arrays:
         document, folder, batch = str(arrays["document"]), str(arrays["folder"]), arrays["batch"]
         engine, accelerator = arrays["pair"]
@@ -123,7 +142,7 @@ def main() -> None:
     except Exception as error:  # the net around one plugin
         sys.exit(f"{engine}/{accelerator} cannot run it: {type(error).__name__}: {error}")
     made = io.BytesIO()
-    np.savez(made, outputs=outputs, ms=ms, remark=remark)
+    np.savez(made, outputs=outputs, ms=ms, remark=remark, network=os.environ.get(confinement.NETWORK, ""))
     sys.stdout.buffer.write(made.getvalue())
 
 

@@ -90,6 +90,7 @@ def figures(model: ModelConfig, pair: Pair, file: ModelFile, trial: Trial, refer
         rank_agreement=round(ranks, 4),
         ms=round(trial.ms, 2),
         agrees=bool(cosines.min() >= golden.WORST_COSINE) and ranks >= RANK_AGREEMENT,
+        remark=trial.remark,
     )
 
 

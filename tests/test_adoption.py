@@ -5,11 +5,12 @@ import shutil
 import numpy as np
 import pytest
 from fake_edgetpu import HERE as FAKES
+from subjects import crops
 
 from reidd import golden
-from reidd.adoption import adopt, file_format
+from reidd.adoption import adopt, extend, file_format
 from reidd.engines import Accelerator, Engine
-from reidd.errors import BackendUnavailableError, ConfigError
+from reidd.errors import BackendError, BackendUnavailableError, ConfigError
 from reidd.features import Extractor
 from reidd.model import ModelConfig, available
 from reidd.plugins import Registry
@@ -17,16 +18,21 @@ from reidd.plugins import Registry
 EMBEDDED = ModelConfig.from_model_id("reidd/person")
 
 
+IMAGES = [image for _, image in crops("gallery")]
+
+
 def adopted(tmp_path, source, **options):
+    """A copy of a file made a model folder: the model, and the pair that ran it."""
     file = tmp_path / source.name
     shutil.copy(source, file)
     options = {"id": "me/net", "folder": tmp_path / "models", "size": (96, 192), "licence": "MIT", **options}
-    return adopt(file, registry=Registry(), **options)
+    return adopt(file, registry=Registry(), images=IMAGES, **options)
 
 
 @pytest.mark.parametrize(("name", "engine"), [("person.onnx", Engine.DNN), ("person_int8.tflite", Engine.TFLITE)])
 def test_a_file_becomes_a_model_folder_with_golden_vectors(tmp_path, image, name, engine):
-    model, pair = adopted(tmp_path, EMBEDDED.base_dir / name, swaprb=True)
+    model, pair, network = adopted(tmp_path, EMBEDDED.base_dir / name, swaprb=True)
+    assert network in ("cut", "Operation not permitted")
     assert (pair.engine, model.extras.dim, model.extras.licence) == (engine, 256, "MIT")
     assert golden.read(model).embeddings.shape == (8, 256)
     assert model.files[0].sha256 == next(f.sha256 for f in EMBEDDED.files if f.file == name)
@@ -47,7 +53,15 @@ def test_a_file_that_no_backend_runs_leaves_nothing_behind(tmp_path):
     broken = tmp_path / "broken.tflite"
     broken.write_bytes(b"\0\0\0\0TFL3" + np.random.default_rng(0).bytes(500))
     with pytest.raises(BackendUnavailableError, match=r"nothing here runs broken\.tflite"):
-        adopt(broken, id="me/net", folder=tmp_path / "models", size=(8, 8), licence="MIT", registry=Registry())
+        adopt(
+            broken,
+            id="me/net",
+            folder=tmp_path / "models",
+            size=(8, 8),
+            licence="MIT",
+            registry=Registry(),
+            images=IMAGES,
+        )
     assert refusals(tmp_path) == []
 
 
@@ -59,7 +73,59 @@ def test_a_wrong_size_is_refused_with_what_the_backend_said(tmp_path):
 def test_what_is_no_network_is_said_so(tmp_path):
     (tmp_path / "cat.jpg").write_bytes(b"\xff\xd8\xff")
     with pytest.raises(ConfigError, match=r"cat\.jpg: is neither a TFLite nor an ONNX file"):
-        adopt(tmp_path / "cat.jpg", id="a/b", folder=tmp_path, size=(8, 8), licence="MIT", registry=Registry())
+        adopt(
+            tmp_path / "cat.jpg",
+            id="a/b",
+            folder=tmp_path,
+            size=(8, 8),
+            licence="MIT",
+            registry=Registry(),
+            images=IMAGES,
+        )
+
+
+def test_a_network_that_sees_nothing_is_refused(tmp_path):
+    blind = EMBEDDED.base_dir / "person.onnx"
+    with pytest.raises(BackendUnavailableError, match="gave the same output for different images"):
+        adopted(tmp_path, blind, scalefactor=1e-12)
+    assert refusals(tmp_path) == []
+
+
+def test_a_file_in_another_format_joins_a_model_whose_features_it_makes(tmp_path, image):
+    model, _, _ = adopted(tmp_path, EMBEDDED.base_dir / "person.onnx", swaprb=True)
+    space = model.feature_space()
+    came, found = extend(model, EMBEDDED.base_dir / "person_int8.tflite", images=IMAGES, registry=Registry())
+    assert [(f.format, f.precision) for f in came.model.files] == [("onnx", "float32"), ("tflite", "reduced")]
+    assert found.worst_cosine > 0.99
+    assert came.model.feature_space() == space
+    with Extractor.load(came.model, Engine.TFLITE, Accelerator.CPU, registry=Registry()) as extractor:
+        assert extractor.features([image]).shape == (1, 256)
+
+
+def test_a_float_file_that_joins_is_known_for_one(tmp_path):
+    model, _, _ = adopted(tmp_path, EMBEDDED.base_dir / "person.onnx", swaprb=True)
+    came, _ = extend(model, EMBEDDED.base_dir / "person_fp32.tflite", images=IMAGES, registry=Registry())
+    assert came.model.files[1].precision == "float32"
+
+
+def test_a_file_that_makes_other_features_stays_out_and_changes_nothing(tmp_path):
+    model, _, _ = adopted(tmp_path, EMBEDDED.base_dir / "person.onnx", scalefactor=0.01)
+    before = {path.name: path.read_bytes() for path in model.base_dir.iterdir()}
+    with pytest.raises(BackendError, match=r"makes other features than person\.onnx: worst cosine .* \(bar 0\.98\)"):
+        extend(model, EMBEDDED.base_dir / "person_int8.tflite", images=IMAGES, registry=Registry())
+    assert {path.name: path.read_bytes() for path in model.base_dir.iterdir()} == before
+
+
+def test_a_file_that_a_model_has_is_refused(tmp_path):
+    model, _, _ = adopted(tmp_path, FAKES / "pool.tflite", size=(32, 64))
+    again = tmp_path / "again.tflite"
+    shutil.copy(FAKES / "pool.tflite", again)
+    with pytest.raises(ConfigError, match="has this very file already"):
+        extend(model, again, images=IMAGES, registry=Registry())
+    other = tmp_path / "pool.tflite"
+    shutil.copy(FAKES / "pool_edgetpu.tflite", other)
+    with pytest.raises(ConfigError, match="there is a file of this name already"):
+        extend(model, other, images=IMAGES, registry=Registry())
 
 
 def test_an_id_that_is_taken_is_refused(tmp_path):

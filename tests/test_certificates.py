@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_edgetpu import FakeEdgeTPU, write_model
 
 from reidd import certificates, golden, trials
 from reidd.certificates import Certificate, PairFigures
@@ -44,6 +45,7 @@ def test_every_pair_and_file_of_the_embedded_model_agrees(model, gallery_crops):
     assert {p.file for p in measured.pairs} == {"person.onnx", "person_fp32.tflite", "person_int8.tflite"}
     assert all(p.agrees and p.worst_cosine > 0.99 and p.ms > 0 for p in measured.pairs)
     assert measured.versions["reidd"]
+    assert any(p.remark == "XNNPACK runs 34 of 34 layers" for p in measured.pairs)
     assert not measured.failures
 
 
@@ -95,6 +97,19 @@ def test_a_crash_ends_the_throw_away_process_only(model):
     file = next(f for f in model.files if f.file == "person_fp32.tflite")
     with pytest.raises(BackendError):
         trials.run(model, file, Engine.TFLITE, Accelerator.CPU, np.zeros((1, 192, 96, 3), np.float32))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_pair_that_lies_is_a_failure_in_the_certificate_and_breaks_it_not(tmp_path, gallery_crops, monkeypatch):
+    stick = FakeEdgeTPU(tmp_path)
+    for name, value in stick.env.items():
+        monkeypatch.setenv(name, value)
+    stick.behave("nan")
+    lying = ModelConfig(write_model(tmp_path / "models" / "test" / "float", edgetpu="pool_edgetpu_float.tflite"))
+    measured = verify(lying, [image for _, image in gallery_crops], registry=Registry())
+    assert [(f.file, "NaN" in f.reason) for f in measured.failures] == [("pool_edgetpu_float.tflite", True)]
+    certificates.write(lying, measured)
+    assert certificates.read(lying) == measured
 
 
 def test_candidates_are_ready_pairs_with_each_file_they_read(model):

@@ -44,7 +44,7 @@ def test_a_pair_that_differs_ends_with_a_status_and_a_sentence(run, tmp_path):
     folder = tmp_path / "models/me/net"
     shutil.copy(EMBEDDED / "person_int8.tflite", folder)
     document = json.loads((folder / "alwaysai.model.json").read_text())
-    document["model_parameters"]["scalefactor"] = 1e-3
+    document["model_parameters"]["scalefactor"] = 0.01
     document["reidd"]["files"].append({"file": "person_int8.tflite", "format": "tflite", "precision": "int8"})
     (folder / "alwaysai.model.json").write_text(json.dumps(document))
     said = run("verify", "me/net", status=70)
@@ -52,8 +52,42 @@ def test_a_pair_that_differs_ends_with_a_status_and_a_sentence(run, tmp_path):
     assert "differs" in said.stdout
 
 
+def test_a_second_format_joins_a_model_when_it_agrees(run, tmp_path):
+    added(run, tmp_path, "--rgb")
+    said = run("add", str(EMBEDDED / "person_fp32.tflite"), "--id", "me/net").stdout
+    assert "me/net: agrees with person.onnx: worst cosine 1.0000, the same nearest image for 100% of 40" in said
+    assert json.loads(run("--json").stdout)[0]["files"] == "onnx float32, tflite float32"
+
+
+def test_a_second_format_that_differs_stays_out(run, tmp_path):
+    added(run, tmp_path, "--rgb", "--mean", "127", "0", "0")
+    said = run("add", str(EMBEDDED / "person_int8.tflite"), "--id", "me/net", status=70).stderr
+    assert "person_int8.tflite makes other features than person.onnx" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(["--id", "me/other"], "takes --size and"), (["--id", "me/net", "--licence", "MIT"], "has its own size")],
+)
+def test_a_new_model_takes_all_options_and_one_that_is_there_only_a_file(run, tmp_path, options, message):
+    added(run, tmp_path)
+    assert message in run("add", str(EMBEDDED / "person_fp32.tflite"), *options, status=2).stderr
+
+
 def test_verify_without_images_says_so(run, tmp_path):
     assert "holds 0 JPEG or PNG files" in run("verify", "--images", str(tmp_path), status=78).stderr
+
+
+def test_a_pair_that_cannot_run_the_model_ends_with_a_status_and_its_reason(run, tmp_path):
+    added(run, tmp_path)
+    folder = tmp_path / "models/me/net"
+    (folder / "broken.tflite").write_bytes(b"\0\0\0\0TFL3" + bytes(100))
+    document = json.loads((folder / "alwaysai.model.json").read_text())
+    document["reidd"]["files"].append({"file": "broken.tflite", "format": "tflite"})
+    (folder / "alwaysai.model.json").write_text(json.dumps(document))
+    said = run("verify", "me/net", "--dry-run", status=70)
+    assert "TFLITE/CPU with broken.tflite cannot run it" in said.stderr
+    assert not (folder / "certificate.json").exists()
 
 
 @pytest.mark.parametrize("size", ["96", "96x", "axb"])

@@ -119,6 +119,16 @@ def test_another_network_or_preprocessing_is_another_feature_space(folder):
     assert len(spaces | {space()}) == 6
 
 
+def test_a_further_file_leaves_the_space_alone_where_golden_vectors_watch_over_it(folder):
+    def space(golden, *names):
+        files = [{"file": name, "format": name.rpartition(".")[2]} for name in names]
+        return ModelConfig({**PUBLISHED, "reidd": {"files": files, "golden": golden}}, base_dir=folder).feature_space()
+
+    (folder / "net.tflite").write_bytes(b"the same network")
+    assert space("golden.npz", "net.onnx") == space("golden.npz", "net.onnx", "net.tflite")
+    assert space(None, "net.onnx") != space(None, "net.onnx", "net.tflite")
+
+
 def test_the_embedded_model_is_found_and_whole():
     model = ModelConfig.from_model_id("reidd/person")
     assert [(f.format, f.precision) for f in model.files] == [

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from reidd.model import ModelConfig
     from reidd.plugins import Pair
 
-FLOAT_COSINE = 0.999
-"""What a float file reaches on any sound runtime: 1.000000 wherever it was measured (docs/backends.md)."""
 MIN_ZMQ = (4, 3, 3)
 MIN_OPENCV = (4, 12)
 EARLIEST = 1_700_000_000  # 2023: a clock before that was never set
@@ -172,7 +170,7 @@ def _model(model_id: str, chosen: "Config") -> Iterator[Finding]:
 
 def _golden(model: "ModelConfig", pair: "Pair") -> Finding:
     """Run the golden crops on a pair, in a process of its own: a runtime that crashes leaves the doctor alive."""
-    from reidd import trials
+    from reidd import golden, trials
 
     what = f"golden vectors on {pair.engine}/{pair.accelerator}"
     file = model.file(pair.backend.formats)
@@ -184,8 +182,9 @@ def _golden(model: "ModelConfig", pair: "Pair") -> Finding:
         return Finding(what, False, str(error))
     worst = found.worst_cosine or 0.0
     words = f"worst cosine {worst:.6f}, {found.ms:.1f} ms an image" + (found.remark and f"; {found.remark}")
-    fine = worst >= FLOAT_COSINE or file.precision != "float32"
-    return Finding(what, fine, words if fine else f"{words}; expected at least {FLOAT_COSINE}: reinstall this runtime")
+    fine = worst >= golden.FLOAT_COSINE or file.precision != "float32"
+    expected = f"expected at least {golden.FLOAT_COSINE}: reinstall this runtime"
+    return Finding(what, fine, words if fine else f"{words}; {expected}")
 
 
 def _daemon(endpoint: str | None) -> Iterator[Finding]:

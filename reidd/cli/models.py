@@ -1,13 +1,15 @@
 """Commands about models: list them, verify that all pairs agree on one, bring in a file of one's own."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from reidd.cli import show
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from reidd.certificates import Certificate
 
 app = typer.Typer(help="List the models, verify one, or add your own.", rich_markup_mode=None)
@@ -54,62 +56,98 @@ def verify(
 ) -> None:
     """Run all ready pairs over images, print how far they agree, and write a certificate into the model's folder.
 
-    Ends with status 70 when a pair differs too much to share a gallery.
+    Ends with status 70 when a pair differs too much to share a gallery, or is ready and cannot run the model.
     """
     import msgspec
 
-    from reidd import certificates, places
-    from reidd.errors import BackendError, ConfigError
-    from reidd.images import pixels
+    from reidd import certificates
+    from reidd.errors import BackendError
     from reidd.model import ModelConfig
     from reidd.plugins import Registry
     from reidd.verification import verify as measure
 
-    folder = images or places.sample_folder()
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
-    if len(files) < 2:
-        raise ConfigError(f"{folder}: holds {len(files)} JPEG or PNG files; expected 2 or more")
     config = ModelConfig.from_model_id(model)
-    certificate = measure(config, [pixels(file.read_bytes()) for file in files], registry=Registry())
+    certificate = measure(config, _images(images), registry=Registry())
     if json:
         show.as_json(msgspec.to_builtins(certificate))
     else:
         _print(certificate)
     if not dry_run:
         certificates.write(config, certificate)
-    apart = [f"{p.engine}/{p.accelerator} with {p.file}" for p in certificate.pairs if not p.agrees]
-    if apart:
-        raise BackendError(f"{', '.join(apart)} may not share a gallery with {certificate.reference}")
+    complaints = [
+        f"{p.engine}/{p.accelerator} with {p.file} may not share a gallery with {certificate.reference}"
+        for p in certificate.pairs
+        if not p.agrees
+    ]
+    complaints += [f"{f.engine}/{f.accelerator} with {f.file} cannot run it" for f in certificate.failures]
+    if complaints:
+        raise BackendError("; ".join(complaints))
 
 
 @app.command()
 def add(
     file: Annotated[Path, typer.Argument(help="An ONNX or TFLite file.")],
-    id: Annotated[str, typer.Option(help="`<publisher>/<name>` that the model gets.")],
-    size: Annotated[str, typer.Option(help="WIDTHxHEIGHT that the network takes, such as 128x256.")],
-    licence: Annotated[str, typer.Option(help="The licence of the network, such as Apache-2.0.")],
+    id: Annotated[str, typer.Option(help="`<publisher>/<name>`: a new one, or of a model that gets a further format.")],
+    size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT that the network takes, such as 128x256.")] = None,
+    licence: Annotated[str | None, typer.Option(help="The licence of the network, such as Apache-2.0.")] = None,
     mean: Annotated[tuple[float, float, float], typer.Option(help="Subtracted from each channel.")] = (0, 0, 0),
     scalefactor: Annotated[float, typer.Option(help="What the result is multiplied by.")] = 1.0,
     rgb: Annotated[bool, typer.Option("--rgb", help="The network takes RGB; without it, BGR.")] = False,
+    images: Annotated[Path | None, typer.Option(help="A folder of crops to try it on; else the embedded ones.")] = None,
     folder: Annotated[Path | None, typer.Option(help="Where model folders are; else the user's.")] = None,
 ) -> None:
-    """Bring in a network of your own: it is run apart first, then gets a model folder with golden vectors."""
+    """Bring in a network of your own: it is run apart first, then gets a model folder with golden vectors.
+
+    A file for a model that is there already joins it when it makes the same features; it takes the model's size,
+    licence and pixels.
+    """
     from reidd import places
-    from reidd.adoption import adopt
+    from reidd.adoption import adopt, extend
+    from reidd.model import ModelConfig, available
     from reidd.plugins import Registry
 
-    model, pair = adopt(
-        file,
-        id=id,
-        folder=folder or places.user_models(),
-        size=_size(size),
-        licence=licence,
-        mean=mean,
-        scalefactor=scalefactor,
-        swaprb=rgb,
-        registry=Registry(),
-    )
-    typer.echo(f"{model.id}: {model.extras.dim} values, ran on {pair.engine}/{pair.accelerator}, in {model.base_dir}")
+    folders, crops, registry = [folder] if folder else places.model_folders(), _images(images), Registry()
+    pixels_given: dict[str, Any] = {"mean": mean, "scalefactor": scalefactor, "swaprb": rgb}
+    if id in available(folders):
+        _check_only_a_file(id, size, licence, pixels_given)
+        adopted, found = extend(ModelConfig.from_model_id(id, folders), file, images=crops, registry=registry)
+        words = (
+            f"agrees with {adopted.model.files[0].file}: worst cosine {found.worst_cosine:.4f}, "
+            f"the same nearest image for {found.rank_agreement:.0%} of {len(crops)}"
+        )
+    elif size is None or licence is None:
+        raise typer.BadParameter(f"{id} is a new model, which takes --size and --licence too", param_hint="--id")
+    else:
+        new: dict[str, Any] = {
+            "id": id,
+            "folder": folder or places.user_models(),
+            "size": _size(size),
+            "licence": licence,
+        }
+        adopted = adopt(file, **new, **pixels_given, images=crops, registry=registry)
+        words = f"{adopted.model.extras.dim} values"
+    typer.echo(f"{id}: {words}, ran on {adopted.pair.engine}/{adopted.pair.accelerator}, in {adopted.model.base_dir}")
+    if adopted.network != "cut":
+        reason = adopted.network or f"{adopted.pair.accelerator}'s driver needs it"
+        typer.echo(f"its first run was not cut from the network: {reason}", err=True)
+
+
+def _check_only_a_file(id: str, size: str | None, licence: str | None, pixels: dict[str, Any]) -> None:
+    if size or licence or pixels != {"mean": (0, 0, 0), "scalefactor": 1.0, "swaprb": False}:
+        raise typer.BadParameter(f"{id} has its own size, licence and pixels: give only the file", param_hint="--id")
+
+
+def _images(folder: Path | None) -> "list[np.ndarray]":
+    """Every image in a folder, by default the embedded crops."""
+    from reidd import places
+    from reidd.errors import ConfigError
+    from reidd.images import pixels
+
+    folder = folder or places.sample_folder()
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    if len(files) < 2:
+        raise ConfigError(f"{folder}: holds {len(files)} JPEG or PNG files; expected 2 or more")
+    return [pixels(file.read_bytes()) for file in files]
 
 
 def _size(text: str) -> tuple[int, int]:
