@@ -20,7 +20,7 @@ from reidd.gallery.policy import checked_limit
 from reidd.identifier import Identifier
 from reidd.model import ModelConfig, checked_colors
 from reidd.plugins import Registry
-from reidd.service import Answer
+from reidd.service import Answer, float32_rows
 from reidd.service.changes import GalleryService
 from reidd.service.images import ImageService
 
@@ -180,7 +180,7 @@ class ReIdentification(Identifier):
 def _rows(answer: Answer) -> np.ndarray:
     if not isinstance(answer.reply, protocol.Array):
         raise RequestError("expected features")
-    return np.frombuffer(answer.frames[0], "<f4").reshape(answer.reply.shape)
+    return float32_rows(answer.reply.shape, answer.frames[0])
 
 
 def _append(path: Path, request: protocol.PublishAnalytics) -> None:

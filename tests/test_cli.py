@@ -64,9 +64,12 @@ def test_a_gallery_is_mended(run, client):
     assert "nearest id" in run("explain", QUERIES / "1_f0300.jpg").stdout
     assert "now has 6" in run("merge", 2, 1).stdout
     assert "2 ids" in run("undo").stdout
-    assert "of 1 ids" in run("undo").stdout  # all images of one `add` together
+    assert "of 1 id\n" in run("undo").stdout  # all images of one `add` together
     run("add", 2, f"{GALLERY}/2_*.jpg")
-    assert run("rename", 2, 5).returncode == run("pin", 5).returncode == run("unpin", 5).returncode == 0
+    assert run("rename", 2, 5).returncode == run("pin", 5).returncode == 0
+    assert [r["pinned"] for r in json.loads(run("ids", "--json").stdout)] == [False, True]
+    assert "pinned" in run("ids").stdout
+    assert run("unpin", 5).returncode == 0
     instance = client.explain((GALLERY / "1_f0050.jpg").read_bytes()).instance
     assert run("move", instance, 5).returncode == 0
     assert (client.count(1), client.count(5)) == (2, 4)

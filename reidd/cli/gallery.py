@@ -35,7 +35,7 @@ def add(id: Id, images: Images, endpoint: Endpoint = None, timeout: Timeout = 5.
     groups = [files[at : at + IMAGES_AT_ONCE] for at in range(0, len(files), IMAGES_AT_ONCE)]
     with client(endpoint, timeout) as daemon:
         added = sum(_added(daemon, group, id) for group in show.progress(groups, "adding"))
-        show.console().print(f"{_counted(added, 'image')} added to id {id}, which now has {daemon.count(id)}")
+        show.console().print(f"{show.counted(added, 'image')} added to id {id}, which now has {daemon.count(id)}")
     _end(len(files) - added, len(files))
 
 
@@ -71,9 +71,10 @@ def ids(json: show.Json = False, endpoint: Endpoint = None, timeout: Timeout = 5
     with client(endpoint, timeout) as daemon:
         records = daemon.id_records()
     if json:
-        show.as_json([{"id": r.id, "count": r.count, "label": r.label} for r in records])
+        show.as_json([{"id": r.id, "count": r.count, "label": r.label, "pinned": r.pinned} for r in records])
     elif records:
-        show.table(("id", "instances", "label"), [(r.id, r.count, r.label) for r in records])
+        rows = [(r.id, r.count, r.label, "pinned" if r.pinned else None) for r in records]
+        show.table(("id", "instances", "label", ""), rows)
     else:
         show.console().print("the gallery is empty; `reidd add ID IMAGE...` teaches it an id")
 
@@ -106,9 +107,9 @@ def clear(
     with client(endpoint, timeout) as daemon:
         count = daemon.count()
         if not yes:
-            typer.confirm(f"forget all {_counted(count, 'instance')}?", abort=True)
+            typer.confirm(f"forget all {show.counted(count, 'instance')}?", abort=True)
         daemon.clear()
-    show.console().print(f"{_counted(count, 'instance')} forgotten")
+    show.console().print(f"{show.counted(count, 'instance')} forgotten")
 
 
 def limit(
@@ -122,7 +123,7 @@ def limit(
     """Limit the instances of each id, now and from now on."""
     with client(endpoint, timeout) as daemon:
         daemon.set_per_id_gallery_limit(count, method)
-    show.console().print(f"each id keeps at most {_counted(count, 'instance')} ({method})")
+    show.console().print(f"each id keeps at most {show.counted(count, 'instance')} ({method})")
 
 
 def save(
@@ -133,7 +134,7 @@ def save(
     """Write the gallery to one file."""
     with client(endpoint, timeout) as daemon:
         daemon.save_gallery(path)
-        show.console().print(f"{_counted(daemon.count(), 'instance')} written to {path}")
+        show.console().print(f"{show.counted(daemon.count(), 'instance')} written to {path}")
 
 
 def load(
@@ -145,7 +146,7 @@ def load(
     with client(endpoint, timeout) as daemon:
         before = daemon.count()
         daemon.load_gallery(path)
-        show.console().print(f"the gallery had {_counted(before, 'instance')} and now has {daemon.count()}")
+        show.console().print(f"the gallery had {show.counted(before, 'instance')} and now has {daemon.count()}")
 
 
 def _added(daemon: "Client", files: Sequence[Path], id: int) -> int:
@@ -170,11 +171,7 @@ def _each(files: Sequence[Path], what: str, act: Callable[[Path], Any]) -> list[
 
 def _end(refused: int, total: int) -> None:
     if refused:
-        raise RequestError(f"{refused} of {_counted(total, 'image')} refused")
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+        raise RequestError(f"{refused} of {show.counted(total, 'image')} refused")
 
 
 def _answer_rows(path: Path, answer: "ReIdentificationResults") -> list[tuple[Any, ...]]:

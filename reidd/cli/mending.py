@@ -52,7 +52,7 @@ def merge(id: Id, into: OtherId, endpoint: Endpoint = None, timeout: Timeout = 5
     """Make all instances of an id another's: they are the same person."""
     with client(endpoint, timeout) as daemon:
         daemon.merge(id, into)
-        show.console().print(f"id {into} now has {daemon.count(into)} instances; id {id} is no more")
+        show.console().print(f"id {into} now has {show.counted(daemon.count(into), 'instance')}; id {id} is no more")
 
 
 def rename(id: Id, into: OtherId, endpoint: Endpoint = None, timeout: Timeout = 5.0) -> None:
@@ -78,7 +78,8 @@ def undo(endpoint: Endpoint = None, timeout: Timeout = 5.0) -> None:
     """Take the latest change of the gallery back, a new limit too; again for the one before."""
     with client(endpoint, timeout) as daemon:
         daemon.undo()
-        show.console().print(f"taken back; the gallery has {daemon.count()} instances of {len(daemon.ids())} ids")
+        left = f"{show.counted(daemon.count(), 'instance')} of {show.counted(len(daemon.ids()), 'id')}"
+    show.console().print(f"taken back; the gallery has {left}")
 
 
 def pin(id: Id, endpoint: Endpoint = None, timeout: Timeout = 5.0) -> None:

@@ -45,6 +45,11 @@ def cell_text(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value).replace("[", "\\[")
 
 
+def counted(count: int, noun: str) -> str:
+    """Say how many things there are: "1 id", "2 ids"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def as_json(value: Any) -> None:
     """Print one JSON document."""
     sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")

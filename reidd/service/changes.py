@@ -80,13 +80,10 @@ class GalleryService:
         change = self._gallery.add(request.id, features)
         dropped = [instance for instance, _ in change.dropped]
         overwritten = [instance for instance, _ in change.overwritten]
-        reply = protocol.Changed(
-            request=request.request, added=list(change.added), dropped=dropped, overwritten=overwritten
-        )
         events = [Event(type="added", id=request.id, instances=list(change.added), dropped=dropped)]
         if overwritten:
             events.append(Event(type="overwritten", instances=overwritten))
-        return Answer(reply, events=tuple(events))
+        return _changed(request, change, *events)
 
     def _pin(self, request: protocol.Pin | protocol.Unpin) -> Answer:
         if isinstance(request, protocol.Pin):
@@ -110,7 +107,7 @@ class GalleryService:
         change = self._gallery.set_limit(request.count, request.drop_method)
         dropped = [instance for instance, _ in change.dropped]
         event = Event(type="limited", count=request.count, drop_method=request.drop_method, dropped=dropped)
-        return Answer(protocol.Changed(request=request.request, dropped=dropped), events=(event,))
+        return _changed(request, change, event)
 
     def _ids(self) -> list[protocol.IdRecord]:
         names, pinned = self._gallery.labels(), set(self._gallery.pinned())
@@ -130,7 +127,7 @@ class GalleryService:
         return Answer(reply, (float32_bytes(rows.features),))
 
 
-def _changed(request: protocol.Request, change: Change, event: Event) -> Answer:
+def _changed(request: protocol.Request, change: Change, *events: Event) -> Answer:
     """Answer with what a change did to instances."""
     reply = protocol.Changed(
         request=request.request,
@@ -140,4 +137,4 @@ def _changed(request: protocol.Request, change: Change, event: Event) -> Answer:
         removed=change.removed,
         moved=list(change.moved),
     )
-    return Answer(reply, events=(event,))
+    return Answer(reply, events=events)
