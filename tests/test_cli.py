@@ -135,6 +135,12 @@ def test_a_folder_that_may_not_be_read_is_said_in_one_line(tmp_path, words, stat
     assert "Permission denied" in done.stderr
 
 
+def test_a_key_whose_file_cannot_be_written_is_not_let_in(run, tmp_path):
+    done = run("keys", "new", "cam", "--folder", tmp_path / "keys", "--output", tmp_path / "none" / "cam.key")
+    assert (done.returncode, "--output" in done.stderr) == (78, True)
+    assert json.loads(run("keys", "list", "--folder", tmp_path / "keys", "--json").stdout) == []
+
+
 def test_no_keys_are_no_table(run, tmp_path):
     assert "keys new" in run("keys", "list", "--folder", tmp_path).stdout
 

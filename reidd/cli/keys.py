@@ -38,7 +38,14 @@ def new(
     path = output or Path(f"{name}.key")
     if path.exists():
         raise ConfigError(f"{path}: is there already; name another file with --output")
-    keys.write(path, keys.new(_folder(folder, config), name, role), mode=0o600)
+    home = _folder(folder, config)
+    given = keys.new(home, name, role)
+    try:
+        keys.write(path, given, mode=0o600)
+    except OSError as error:
+        # Nobody has its secret half, so nobody is to be let in with it.
+        keys.revoke(home, name)
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}; name another place with --output") from None
     typer.echo(f"{path}: take it to the client, over a channel you trust; it is in nobody else's hands")
 
 
