@@ -21,6 +21,12 @@ def crops(folder: str) -> list[tuple[int, np.ndarray]]:
     return [(int(p.name[0]), cv2.imread(str(p))) for p in sorted((SAMPLE / folder).glob("*.jpg"))]
 
 
+def enrol(identifier, crops):
+    """Add each image under its id."""
+    for id, image in crops:
+        identifier.add_to_gallery(image, id)
+
+
 class Daemon:
     """A daemon process in folders of its own, whose paths are short enough for a socket."""
 

@@ -1,0 +1,31 @@
+"""Small galleries, and what to put into them."""
+
+from pathlib import Path
+
+import numpy as np
+
+from reidd.gallery import Gallery
+
+DIM = 8
+SPACE = bytes(range(32))
+
+
+def feature(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(1, DIM)).astype(np.float32)
+
+
+def features(count: int) -> np.ndarray:
+    return np.concatenate([feature(seed) for seed in range(count)])
+
+
+def opened(folder: Path | None = None, **options) -> Gallery:
+    """A gallery of ten: in a folder, or in this process's memory."""
+    if folder is not None:
+        options = {"ring_path": folder / "gallery", "store_path": folder / "gallery.sqlite", **options}
+    return Gallery.open(**{"dim": DIM, "space": SPACE, "capacity": 10, **options})
+
+
+def held(gallery: Gallery) -> list[tuple[int, int]]:
+    """Number and id of each instance, oldest first."""
+    rows = gallery.reader.rows()
+    return list(zip(rows.numbers.tolist(), rows.ids.tolist(), strict=True))

@@ -1,0 +1,83 @@
+"""A damaged store is noticed, and what is whole serves."""
+
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+from galleries import DIM, feature, features, held, opened
+
+from reidd.errors import GalleryError
+from reidd.gallery import Instance
+from reidd.gallery.contents import instance_crc
+
+
+@pytest.fixture
+def gallery():
+    with opened() as gallery:
+        yield gallery
+
+
+class TestDamage:
+    def test_a_damaged_row_is_set_aside_and_the_rest_serves(self, tmp_path):
+        with opened(tmp_path) as gallery:
+            gallery.add(1, features(3))
+        self.change(tmp_path, "UPDATE instances SET feature = zeroblob(32) WHERE instance = 2")
+        with opened(tmp_path) as gallery:
+            assert [number for number, _ in held(gallery)] == [1, 3]
+            assert "instance 2 does not match its checksum" in gallery.damage
+            assert (tmp_path / "gallery.sqlite.damaged-1").exists()
+        with opened(tmp_path) as gallery:
+            assert gallery.damage == ()
+            assert gallery.count() == 2
+
+    def test_a_row_that_was_written_wrong_is_set_aside_too(self, tmp_path):
+        with opened(tmp_path) as gallery:
+            gallery.add(1, features(2))
+        endless = np.full(DIM, np.inf, np.float32)
+        row = Instance(2, 1, 0, endless)
+        self.change(
+            tmp_path,
+            f"UPDATE instances SET time_ns = 0, crc = {instance_crc(row)}, feature = x'{endless.tobytes().hex()}' "
+            "WHERE instance = 2",
+        )
+        with opened(tmp_path) as gallery:
+            assert "instance 2 is not a unit vector" in gallery.damage
+            assert [number for number, _ in held(gallery)] == [1]
+
+    def test_a_missing_row_is_noticed(self, tmp_path):
+        with opened(tmp_path) as gallery:
+            gallery.add(1, features(3))
+        self.change(tmp_path, "DELETE FROM instances WHERE instance = 2")
+        with opened(tmp_path) as gallery:
+            assert "2 of 3 instances could be read" in gallery.damage
+
+    def test_a_changed_label_is_noticed(self, tmp_path):
+        with opened(tmp_path) as gallery:
+            gallery.add(1, feature(1))
+            gallery.set_label(1, "eve")
+        self.change(tmp_path, "UPDATE identities SET label = 'adam'")
+        with opened(tmp_path) as gallery:
+            assert gallery.damage
+            assert gallery.labels() == {}
+
+    def test_a_lost_counter_never_gives_a_number_twice(self, tmp_path):
+        with opened(tmp_path) as gallery:
+            gallery.add(1, features(3))
+        self.change(tmp_path, "UPDATE meta SET value = 'x' WHERE key = 'state'")
+        with opened(tmp_path) as gallery:
+            assert gallery.count() == 3
+            assert gallery.add(1, feature(1)).added[0] > 1000
+
+    def test_a_file_that_is_no_store_is_refused_and_left_alone(self, tmp_path):
+        (tmp_path / "gallery.sqlite").write_bytes(b"not a database" * 500)
+        with pytest.raises(GalleryError, match="restore a backup"):
+            opened(tmp_path)
+        assert (tmp_path / "gallery.sqlite").read_bytes() == b"not a database" * 500
+
+    @staticmethod
+    def change(folder: Path, statement: str) -> None:
+        connection = sqlite3.connect(folder / "gallery.sqlite")
+        connection.execute(statement)
+        connection.commit()
+        connection.close()
