@@ -5,7 +5,7 @@ VENV ?= .venv
 SET ?= standard
 RUN = $(VENV)/bin
 
-.PHONY: demo test check format floors build slow clean
+.PHONY: demo test check format build slow soak clean
 
 demo: $(VENV)/.installed
 	$(RUN)/reidd demo
@@ -26,6 +26,12 @@ check: $(VENV)/.check
 # The rigs: faults, kills, floods. They take minutes and print their figures.
 slow: $(VENV)/.test
 	$(RUN)/python -m pytest -m "slow and not hardware" -s
+
+# A daemon under mixed load with faults injected; a day by hand: make soak SOAK_MINUTES=1440
+SOAK_MINUTES ?= 10
+soak: $(VENV)/.test
+	$(RUN)/python -m pip install --quiet --group plot
+	PYTHONPATH=tests $(RUN)/python -m soak --minutes $(SOAK_MINUTES) --report build/soak
 
 format: $(VENV)/.check
 	$(RUN)/ruff format .

@@ -36,6 +36,7 @@ def serve(
     from reidd.daemon.ladder import Rung
     from reidd.daemon.lifecycle import Settings
     from reidd.daemon.lifecycle import serve as run
+    from reidd.daemon.rates import Rates
 
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, format="%(levelname)s: %(message)s")
     chosen = read(config, places.configuration_files())
@@ -52,6 +53,7 @@ def serve(
             max_pause_s=chosen.max_pause_s,
             tcp=_addresses(chosen),
             keys=_path(chosen.keys_folder) or places.keys_folder(),
+            rates=Rates(chosen.tcp_rate, chosen.tcp_burst),
         )
     )
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from reidd.daemon.rates import BURST, PER_S
 from reidd.engines import Accelerator, Engine
 from reidd.errors import ConfigError
 
@@ -55,6 +56,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Serve requests from other machines here too, such as "tcp://0.0.0.0:7340"; takes keys."""
     tcp_analytics: str | None = None
     """Send events to other machines from here, such as "tcp://0.0.0.0:7341"; takes tcp and keys."""
+    tcp_rate: Annotated[float, Meta(ge=0.1, le=1_000_000)] = PER_S
+    """Requests a second that a key may make over tcp."""
+    tcp_burst: Annotated[int, Meta(ge=1, le=1_000_000)] = BURST
+    """Requests that a key which was silent for a while may make at once."""
     keys_folder: str | None = None
     """The server's key and who is allowed in over tcp; by default the folder keys beside the machine's reidd.toml."""
     runtime_folder: str | None = None

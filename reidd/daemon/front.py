@@ -1,5 +1,6 @@
 """Where requests come in and replies go out: the socket file of this machine, and the door on tcp if there is one."""
 
+import time
 from collections.abc import Container, Iterator, Sequence
 from typing import NamedTuple
 
@@ -7,6 +8,7 @@ import zmq
 
 from reidd.daemon.door import Door
 from reidd.daemon.envelope import Caller, arrived, passed_over
+from reidd.daemon.rates import Rates
 from reidd.keys import User
 
 MESSAGES_PER_TURN = 64
@@ -23,8 +25,8 @@ class Arrival(NamedTuple):
 class Front:
     """The sockets that clients talk to. Over tcp every message carries the key its connection came in with."""
 
-    def __init__(self, local: "zmq.Socket[bytes]", door: Door | None):
-        self._local, self.door = local, door
+    def __init__(self, local: "zmq.Socket[bytes]", door: Door | None, rates: Rates):
+        self._local, self.door, self._rates = local, door, rates
 
     @property
     def sources(self) -> "tuple[zmq.Socket[bytes], ...]":
@@ -44,8 +46,17 @@ class Front:
             yield from _arrived_with_keys(self.door.requests)
 
     def user(self, key: str | None) -> User | None:
-        """Whoever holds a key; None for somebody on this machine. Raises ForbiddenError for a revoked key."""
-        return None if key is None or self.door is None else self.door.user(key)
+        """Whoever holds a key, and has one more request in hand; None for somebody on this machine.
+
+        Raises:
+            ForbiddenError: the key was revoked.
+            BusyError: it is used more often than a key may.
+        """
+        if key is None or self.door is None:
+            return None
+        user = self.door.user(key)
+        self._rates.spend(user.name, time.monotonic())
+        return user
 
     def reply(self, caller: Caller, frames: Sequence[bytes | memoryview]) -> None:
         """Send a reply; one that cannot be delivered is dropped."""

@@ -22,6 +22,7 @@ from reidd.daemon.orders import Orders, Pair
 from reidd.daemon.patience import HANG_S, Patience
 from reidd.daemon.pool import MAX_PAUSE_S, Pool
 from reidd.daemon.publisher import Publisher
+from reidd.daemon.rates import Rates
 from reidd.daemon.server import Server
 from reidd.daemon.sockets import bound, inherited
 from reidd.errors import ConfigError
@@ -50,6 +51,8 @@ class Settings(NamedTuple):
     tcp: Addresses | None = None
     keys: Path | None = None
     """The folder of keys, without which tcp is not served."""
+    rates: Rates | None = None
+    """How often a key may ask over tcp."""
 
 
 class Stopped(Exception):  # noqa: N818  (no error: somebody asked)
@@ -86,7 +89,7 @@ def serve(settings: Settings) -> None:
             return
         door = _door(stack, context, settings)
         server = Server(
-            front=Front(front, door),
+            front=Front(front, door, settings.rates or Rates()),
             pool=pool,
             publisher=Publisher(pub, settings.model.id, door),
             gallery=gallery,

@@ -30,14 +30,13 @@ def free_port():
 class House:
     """A daemon with a door on tcp, and the keys to it."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, more: str = ""):
         self.keys = folder / "keys"
         self.address, self.analytics = (f"tcp://127.0.0.1:{free_port()}" for _ in range(2))
         self.key("cam", Role.QUERY)
         config = folder / "reidd.toml"
-        config.write_text(
-            f'tcp = "{self.address}"\ntcp_analytics = "{self.analytics}"\nkeys_folder = "{self.keys}"\nworkers = 1\n'
-        )
+        served = f'tcp = "{self.address}"\ntcp_analytics = "{self.analytics}"\nkeys_folder = "{self.keys}"\n'
+        config.write_text(f"{served}workers = 1\n{more}")
         self.daemon = Daemon(folder, "--config", str(config)).wait_until_ready()
 
     def key(self, name, *roles):
@@ -53,7 +52,7 @@ class House:
 @pytest.fixture(scope="module")
 def house():
     with tempfile.TemporaryDirectory(prefix="reidd-") as folder:
-        built = House(Path(folder))
+        built = House(Path(folder), "tcp_rate = 1_000_000.0\n")
         try:
             yield built
         finally:
@@ -258,3 +257,27 @@ def test_a_half_open_connection_is_closed_in_time(house):
             pass
         assert time.monotonic() - started < 5
     assert Path(f"/proc/{house.daemon.process.pid}").exists()
+
+
+def test_a_key_that_asks_too_often_is_busy_and_others_are_not(short_folder):
+    flooded = House(short_folder, "tcp_rate = 5.0\ntcp_burst = 10\n")
+    flooded.key("other", Role.QUERY)
+    try:
+        with (
+            flooded.client("cam") as flooding,
+            flooded.client("other") as other,
+            flooded.daemon.client() as local,
+        ):
+            refused = []
+            for _ in range(30):
+                try:
+                    flooding.ids()
+                except reidd.BusyError as error:
+                    refused.append(error.retry_after_s)
+            assert 5 < len(refused) <= 20
+            assert 0 < max(refused) <= 0.2
+            assert other.ids() == []
+            assert local.ids() == []
+    finally:
+        flooded.daemon.process.kill()
+        flooded.daemon.process.wait()
