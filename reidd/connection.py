@@ -20,6 +20,8 @@ from reidd.keys import Credentials
 
 # Of the time a caller waits, what the daemon may use: so that its "busy" or "deadline passed" still arrives.
 DAEMON_SHARE = 0.9
+# Time for ZeroMQ to read what came while the machine, or only this process, stood still until the time was up.
+LAST_LOOK_MS = 20
 _EVENTS = zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 
 
@@ -39,6 +41,7 @@ class Connection:
         self._lock = threading.Lock()
         self._socket: zmq.Socket[bytes] | None = None
         self._lost: zmq.Socket[bytes] | None = None
+        self._poller = zmq.Poller()
         self._pid = 0
         # Unlike any other client's, so that the daemon knows a repeat from a namesake.
         self._name = secrets.token_hex(8)
@@ -65,7 +68,7 @@ class Connection:
             request = msgspec.structs.replace(
                 request,
                 request=f"{self._name}-{os.getpid()}-{self._count}",
-                deadline_ms=max(1, int(timeout * 1000 * DAEMON_SHARE)),
+                deadline_ms=max(1, int((until - time.monotonic()) * 1000 * DAEMON_SHARE)),
             )
             header, *rest = self._exchange(request, _checked(frames), until, timeout)
         finally:
@@ -82,24 +85,32 @@ class Connection:
 
     def _exchange(self, request: protocol.Request, frames: Sequence[Any], until: float, timeout: float) -> list[bytes]:
         connected, lost = self._connected()
+        self._was_lost(lost)
         message = [b"", protocol.encode(request), *frames]
         connected.send_multipart(message, copy=False)
-        poller = zmq.Poller()
-        poller.register(connected, zmq.POLLIN)
-        poller.register(lost, zmq.POLLIN)
-        while (left_ms := int((until - time.monotonic()) * 1000)) > 0:
-            ready = dict(poller.poll(left_ms))
-            if lost in ready:
-                self._check_welcome(recv_monitor_message(lost)["event"])
-                # The daemon ended, and the request or its answer may have gone with it. It makes no change twice.
-                connected.send_multipart(message, copy=False)
+        ready: dict[Any, int] = {}
+        left_s = timeout
+        while ready or left_s > 0:
+            left_s = until - time.monotonic()
+            ready = dict(self._poller.poll(max(LAST_LOOK_MS, int(1000 * left_s))))
             if connected in ready:
                 _, header, *rest = connected.recv_multipart()
                 if protocol.request_id(header) == request.request:
                     return [header, *rest]
+            elif self._was_lost(lost):
+                # The daemon ended, and the request or its answer may have gone with it. It makes no change twice.
+                connected.send_multipart(message, copy=False)
         self._drop()
         reason = obstacle(self.endpoint) or "it is busy, hangs, or cannot be reached; `reidd doctor` looks closer"
         raise ConnectionError(f"no answer from {self.endpoint} within {timeout:g} s: {reason}")
+
+    def _was_lost(self, lost: "zmq.Socket[bytes]") -> bool:
+        """Whether the daemon was lost since the last look."""
+        was_lost = False
+        while int(lost.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+            was_lost = True
+            self._check_welcome(recv_monitor_message(lost)["event"])
+        return was_lost
 
     def _check_welcome(self, event: int) -> None:
         if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
@@ -118,7 +129,7 @@ class Connection:
         self._socket.setsockopt(zmq.RECONNECT_IVL, 50)
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
         secure(self._socket, self._credentials)
-        self._lost = self._socket.get_monitor_socket(_EVENTS)
+        self._lost = _monitor(self._socket)
         try:
             self._socket.connect(self.endpoint)
         except zmq.ZMQError as error:
@@ -126,14 +137,27 @@ class Connection:
             raise ConfigError(
                 f"endpoint {self.endpoint!r}: {error.strerror}; expected ipc:///path/of/reidd.sock or tcp://host:port"
             ) from None
+        self._poller = zmq.Poller()
+        for source in (self._socket, self._lost):
+            self._poller.register(source, zmq.POLLIN)
         return self._socket, self._lost
 
     def _drop(self) -> None:
         if self._socket is not None and self._lost is not None and self._pid == os.getpid():
-            self._socket.disable_monitor()
+            self._socket.monitor(None, 0)
             self._lost.close()
             self._socket.close()
         self._socket = self._lost = None
+
+
+def _monitor(watched: "zmq.Socket[bytes]") -> "zmq.Socket[bytes]":
+    address = f"inproc://lost-{watched.FD}"
+    watched.monitor(address, _EVENTS)
+    lost: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PAIR)
+    # Without a limit: where an idle client lets events fill a queue, libzmq waits, and with it every socket here.
+    lost.setsockopt(zmq.RCVHWM, 0)
+    lost.connect(address)
+    return lost
 
 
 def secure(socket: "zmq.Socket[Any]", credentials: Credentials | None) -> None:
@@ -158,12 +182,15 @@ def obstacle(endpoint: str) -> str | None:
         return None
     path = Path(endpoint.removeprefix("ipc://"))
     with socket.socket(socket.AF_UNIX) as probe:
+        # Where a hung daemon accepts nobody, connecting would wait for ever.
+        probe.setblocking(False)
         try:
             probe.connect(str(path))
         except OSError as error:
             reasons = {
                 errno.ENOENT: "there is no such socket; start the daemon with `reidd serve`",
                 errno.ECONNREFUSED: "the socket is there but nobody listens; start the daemon with `reidd serve`",
+                errno.EAGAIN: "it accepts nobody: it hangs, or too many come at once",
                 errno.EACCES: f"you may not use the socket; join the group of {path}, then log in again",
             }
             return reasons.get(error.errno or 0, str(error))

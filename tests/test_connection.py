@@ -1,0 +1,127 @@
+"""The client's side of one request: it waits as long as it said, and misses nothing that has come."""
+
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+import zmq
+
+import reidd
+from reidd import protocol
+from reidd.connection import Connection, _monitor
+
+ASKING = """
+import sys
+from reidd import protocol
+from reidd.connection import Connection
+print(type(Connection(sys.argv[1], 0.4).ask(protocol.Status())[0]).__name__)
+"""
+
+
+@pytest.fixture
+def core(short_folder):
+    """What a daemon listens on, answered by the test."""
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
+        router.setsockopt(zmq.LINGER, 200)
+        router.bind(f"ipc://{short_folder}/core.sock")
+        router.setsockopt(zmq.RCVTIMEO, 10_000)
+        yield router
+
+
+@pytest.fixture
+def endpoint(short_folder, core):
+    return f"ipc://{short_folder}/core.sock"
+
+
+@pytest.fixture
+def connection(endpoint):
+    with contextlib.closing(Connection(endpoint, 2.0)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def full(short_folder):
+    """A socket file of a process that hangs, where no more can wait."""
+    with socket.socket(socket.AF_UNIX) as listening, socket.socket(socket.AF_UNIX) as waiting:
+        listening.bind(f"{short_folder}/full.sock")
+        listening.listen(0)
+        waiting.connect(f"{short_folder}/full.sock")
+        yield f"ipc://{short_folder}/full.sock"
+
+
+def answer(core, message):
+    client, _, header = message
+    core.send_multipart([client, b"", protocol.encode(protocol.Done(request=protocol.request_id(header)))])
+
+
+def asking(connection):
+    thread = threading.Thread(target=connection.ask, args=(protocol.Status(),))
+    thread.start()
+    return thread
+
+
+def test_a_reply_that_came_while_the_client_stood_still_is_taken(core, endpoint):
+    with subprocess.Popen([sys.executable, "-c", ASKING, endpoint], stdout=subprocess.PIPE, text=True) as client:
+        message = core.recv_multipart()
+        client.send_signal(signal.SIGSTOP)
+        answer(core, message)
+        time.sleep(0.6)  # longer than the client would wait
+        client.send_signal(signal.SIGCONT)
+        assert client.communicate(timeout=10)[0] == "Done\n"
+
+
+def test_it_waits_no_longer_than_it_said_though_the_daemon_accepts_nobody(full):
+    start = time.monotonic()
+    with reidd.Client(full, timeout=0.3) as client, pytest.raises(reidd.ConnectionError, match="accepts nobody"):
+        client.ids()
+    assert time.monotonic() - start < 3
+
+
+def test_the_time_that_is_left_is_the_deadline(core, connection):
+    first = asking(connection)
+    message = core.recv_multipart()
+    second = asking(connection)
+    time.sleep(0.5)  # the second waits for the first
+    answer(core, message)
+    message = core.recv_multipart()
+    answer(core, message)
+    first.join()
+    second.join()
+    assert 0 < protocol.decode_request(message[2]).deadline_ms < 0.9 * 1600
+
+
+def test_a_daemon_that_was_lost_before_is_asked_once(core, endpoint, connection):
+    first = asking(connection)
+    answer(core, core.recv_multipart())
+    first.join()
+    core.close()
+    assert connection._lost.poll(5000)
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as restarted:
+        restarted.setsockopt(zmq.RCVTIMEO, 10_000)
+        restarted.bind(endpoint)
+        second = asking(connection)
+        answer(restarted, restarted.recv_multipart())
+        second.join()
+        assert not restarted.poll(100)
+
+
+def test_a_daemon_that_comes_and_goes_thousands_of_times_does_not_hold_up_the_process(short_folder):
+    """What a client that asks nothing hears of its daemon piles up somewhere."""
+    path = f"{short_folder}/loop.sock"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen()
+        idle = zmq.Context.instance().socket(zmq.DEALER)
+        idle.setsockopt(zmq.RECONNECT_IVL, 1)
+        lost = _monitor(idle)
+        idle.connect(f"ipc://{path}")
+        listening.settimeout(5)
+        for _ in range(2500):  # libzmq's own limit is 2,000 events
+            listening.accept()[0].close()
+        idle.close(linger=0)
+        lost.close(linger=0)
