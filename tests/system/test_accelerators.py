@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from fake_edgetpu import FakeEdgeTPU
+from stalls import Stalls
 from subjects import Daemon
 
 from reidd import Accelerator, ReiddError
@@ -36,8 +37,11 @@ class Load:
     """Eight clients that ask and enrol without a break, and what became of it."""
 
     daemon: Daemon
+    stalls: Stalls
     stop: threading.Event = field(default_factory=threading.Event)
     seconds: list[float] = field(default_factory=list)
+    """What each request took, less the time at which this process stood still: that is not the daemon's."""
+    excused_s: float = 0.0
     codes: Counter = field(default_factory=Counter)
     acknowledged: set[int] = field(default_factory=set)
     removed: set[int] = field(default_factory=set)
@@ -74,7 +78,11 @@ class Load:
             code = "answered"
         except ReiddError as error:
             code = error.code
-        self.seconds.append(time.monotonic() - start)
+        end = time.monotonic()
+        # Whoever sleeps here after each request is no load, so only a slow one is looked at.
+        excused_s = self.stalls.between(start, end) if end - start > DEADLINE_S else 0.0
+        self.seconds.append(end - start - excused_s)
+        self.excused_s = max(self.excused_s, excused_s)
         self.codes[code] += 1
         return code == "answered"
 
@@ -124,10 +132,11 @@ def test_nobody_waits_for_an_accelerator_that_fails_and_it_is_used_again_when_it
     (short_folder / "reidd.toml").write_text(CONFIG)
     options = ["--config", str(short_folder / "reidd.toml"), "--model", "test/pool"]
     daemon = Daemon(short_folder, *options, env={**fake.env, "REIDD_EDGETPU_PROBE_S": "5"}).wait_until_ready()
-    stick, load = Stick(fake, daemon), Load(daemon)
+    stalls = Stalls()
+    stick, load = Stick(fake, daemon), Load(daemon, stalls)
     threads = [threading.Thread(target=load.run, args=(number,)) for number in range(CLIENTS)]
     try:
-        with daemon.client() as client:
+        with daemon.client() as client, stalls:
             for number in range(CLIENTS):
                 image = np.random.default_rng(number).integers(0, 256, (64, 32, 3), np.uint8)
                 client.add_to_gallery(image, number)
@@ -142,14 +151,14 @@ def test_nobody_waits_for_an_accelerator_that_fails_and_it_is_used_again_when_it
         load.stop.set()
         daemon.process.kill()
         daemon.process.wait()
+    with capsys.disabled():
+        _print_figures(load, back_s)
     assert max(load.seconds) < DEADLINE_S + GRACE_S
     assert set(load.codes) <= {"answered", "deadline-passed", "backend-failed", "busy"}
     assert not load.wrong
     assert load.acknowledged <= kept <= load.acknowledged | load.unsure
     assert len(load.acknowledged) > CYCLES
     assert load.codes["answered"] > 0.95 * sum(load.codes.values())
-    with capsys.disabled():
-        _print_figures(load, back_s)
 
 
 def _cycle(stick: Stick, client, fault: str) -> float:
@@ -170,6 +179,8 @@ def _print_figures(load: Load, back_s: list[float]) -> None:
         f"\n{CYCLES} faults ({', '.join(FAULTS)}), {CLIENTS} clients, {len(load.seconds)} requests: {dict(load.codes)}"
     )
     print(f"a request took p50 {p50:.0f} ms, p99 {p99:.0f} ms, at most {worst:.0f} ms; deadline {DEADLINE_S:g} s")
+    print(f"this process stood still for {load.stalls.total_s:.2f} s, at most {load.stalls.longest_s:.2f} s at a time")
+    print(f"at most {load.excused_s:.2f} s of a request were excused by that")
     print(f"back on the stick after p50 {np.median(back_s):.1f} s, at most {max(back_s):.1f} s")
     enrolled, removed, refused = len(load.acknowledged), len(load.removed), len(load.unsure)
-    print(f"gallery changes: {enrolled} ids enrolled, {removed} enrolled and removed, 0 lost, {refused} refused")
+    print(f"gallery changes: {enrolled} ids enrolled, {removed} enrolled and removed, {refused} refused")
