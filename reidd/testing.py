@@ -2,10 +2,13 @@
 
 class TestMyBackend(BackendContract):
     backend_class = MyBackend
+
+`python -m pytest -p reidd.testing` prints at the end which backend keeps which clause.
 """
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -182,6 +185,31 @@ class BackendContract:
             np.testing.assert_array_equal(one.infer(batch), kept)
         with subject.load() as later:
             np.testing.assert_array_equal(later.infer(batch), kept)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print a table of clauses and backends: pytest calls this when it was started with `-p reidd.testing`."""
+    kept: dict[str, dict[str, str]] = {}
+    for outcome, mark in (("passed", "✓"), ("skipped", "·"), ("failed", "✗"), ("error", "✗")):
+        for report in terminalreporter.stats.get(outcome, []):
+            found = re.search(r"::Test(\w+)::(test_\w+)\[(\w+)\]$", report.nodeid)
+            if found and hasattr(BackendContract, found[2]):
+                kept.setdefault(f"{found[1]} on {found[3]}", {})[found[2]] = mark
+    for line in contract_table(kept):
+        terminalreporter.write_line(line)
+
+
+def contract_table(kept: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """The lines of a table, from a mark for each clause of each backend."""
+    yield ""
+    yield f"{'':42}" + "".join(f"{number:>3}" for number in range(1, len(kept) + 1))
+    for clause in (name for name in vars(BackendContract) if name.startswith("test_")):
+        words = clause.removeprefix("test_").replace("_", " ").replace("callers", "caller's")
+        yield f"{words:42}" + "".join(f"{marks.get(clause, ''):>3}" for marks in kept.values())
+    for number, (backend, marks) in enumerate(kept.items(), 1):
+        count = sum(mark == "✓" for mark in marks.values())
+        words = "not ready here" if set(marks.values()) == {"·"} else f"keeps {count} of {len(marks)}"
+        yield f"{number:>3}  {backend}: {words}"
 
 
 def _resident_bytes() -> int:

@@ -39,7 +39,8 @@ def test_the_tutorials_backend_is_found_agrees_and_passes_the_kit(tmp_path):
     run("pip", "install", *options, str(tmp_path), cwd=tmp_path, env=env)
     assert re.search(r"ONNX_RT +CPU +reidd_mine +ready", run("reidd", "backends", cwd=tmp_path, env=env))
     assert re.search(r"ONNX_RT +CPU .* agrees", run("reidd", "models", "verify", "--dry-run", cwd=tmp_path, env=env))
-    assert "12 passed" in run("pytest", "-q", "test_mine.py", "-p", "no:cacheprovider", cwd=tmp_path, env=env)
+    kit = ("pytest", "-p", "reidd.testing", "-p", "no:cacheprovider", "test_mine.py")
+    assert "Mine on CPU: keeps 12 of 12" in run(*kit, cwd=tmp_path, env=env)
 
 
 def shown(command: str) -> str:

@@ -1,6 +1,10 @@
 """Each clause of the kit can fail: a backend that breaks just that promise is caught by it."""
 
 import mmap
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,7 +15,7 @@ from reidd import golden
 from reidd.backend import Backend
 from reidd.engines import Accelerator, Engine
 from reidd.model import ModelConfig
-from reidd.testing import CALLS, BackendContract, Subject
+from reidd.testing import CALLS, BackendContract, Subject, contract_table
 
 DIM = 6
 
@@ -164,6 +168,32 @@ def test_a_broken_backend_fails_its_clause(clause, model, monkeypatch):
     subject = Subject(BROKEN[clause], model, Accelerator.CPU)
     with pytest.raises((AssertionError, ValueError, AttributeError)):
         getattr(BackendContract(), f"test_{clause}")(subject)
+
+
+class TestBroken(BackendContract):
+    """Run by the test below alone."""
+
+    __test__ = "REIDD_TEST_BROKEN" in os.environ
+    backend_class = Stuck
+
+    @pytest.fixture
+    def model(self, model):
+        return model
+
+
+def test_the_table_says_which_backend_keeps_which_clause():
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "reidd.testing", "-p", "no:cacheprovider", __file__]
+    env = {**os.environ, "REIDD_TEST_BROKEN": "1"}
+    said = subprocess.run(
+        [*command, "-k", "TestToy or TestBroken"], env=env, capture_output=True, text=True, check=False
+    )
+    assert "  1  Toy on CPU: keeps 12 of 12\n  2  Broken on CPU: keeps 10 of 12\n" in said.stdout
+    assert re.search("different crops give different rows +✓  ✗\n", said.stdout)
+
+
+def test_what_is_not_here_is_not_called_broken():
+    *_, last = contract_table({"Stick on EDGE_TPU": {"test_it_is_deterministic": "·"}})
+    assert last == "  1  Stick on EDGE_TPU: not ready here"
 
 
 def test_an_accelerator_that_is_not_here_is_skipped_with_its_obstacle(model):
