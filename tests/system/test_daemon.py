@@ -16,7 +16,8 @@ import pytest
 from subjects import Daemon
 
 import reidd
-from reidd import places
+from reidd import places, protocol
+from reidd.arguments import image_parts
 from reidd.client import subscribed
 
 
@@ -240,6 +241,22 @@ def test_a_hung_daemon_is_said_within_the_timeout_and_answers_when_it_goes_on(da
         daemon.process.send_signal(signal.SIGCONT)
         client.timeout = 10
         assert client.ids() == []
+
+
+def test_every_answer_says_that_the_most_wanted_pair_is_out_of_service(short_folder, image):
+    (short_folder / "reidd.toml").write_text('engines = [{ engine = "TENSOR_RT" }, { engine = "DNN" }]')
+    daemon = Daemon(short_folder, "--config", str(short_folder / "reidd.toml")).wait_until_ready()
+    try:
+        with daemon.client() as client:
+            parts, frames = image_parts([image])
+            features, _ = client._ask(protocol.ExtractFeatures(parts=parts), frames)
+            results, _ = client._ask(protocol.ReIdImage(parts=parts), frames)
+            identified = client.events().events[-1]
+            assert client.status().degraded is features.degraded is results.degraded is identified["degraded"] is True
+            assert (features.engine, results.engine) == (reidd.Engine.DNN, reidd.Engine.DNN)
+    finally:
+        daemon.process.kill()
+        daemon.process.wait()
 
 
 def test_another_engine_can_be_loaded_while_it_runs(daemon, image):

@@ -201,6 +201,7 @@ def test_subscribers_hear_events_with_coarse_distances(house, image):
         assert distance == pytest.approx(round(distance, 1))
         assert distance != exact.predictions[0].distance
     with house.client("wall") as wall:
+        assert wall.analytics_endpoint() == house.analytics
         assert wall.events(heard["seq"] - 1).events[0]["results"] == heard["results"]
         with pytest.raises(reidd.ForbiddenError):
             wall.re_id_image(image)

@@ -1,0 +1,44 @@
+"""Events are numbered, and the latest are kept for those who missed them, within bounds."""
+
+import msgspec
+import pytest
+import zmq
+
+from reidd.daemon.publisher import KEPT_BYTES, KEPT_EVENTS, Publisher
+from reidd.protocol import Event, Events
+
+
+@pytest.fixture
+def publisher():
+    with zmq.Context() as context, context.socket(zmq.PUB) as socket:
+        yield Publisher(socket, "acme/net")
+
+
+def numbers(answer):
+    return [msgspec.json.decode(event)["seq"] for event in answer.events]
+
+
+def test_what_came_after_a_number_is_told_in_order(publisher):
+    for _ in range(5):
+        publisher.publish(Event(type="cleared", count=1))
+    assert numbers(publisher.since(Events(after=2))) == [3, 4, 5]
+    assert publisher.since(Events(after=2)).complete
+    assert numbers(publisher.since(Events(after=5))) == []
+    assert publisher.since(Events(after=5)).complete
+
+
+def test_events_that_are_no_longer_kept_are_told_to_be_missing(publisher):
+    for _ in range(KEPT_EVENTS + 10):
+        publisher.publish(Event(type="cleared", count=1))
+    answer = publisher.since(Events(after=9))
+    assert (answer.complete, numbers(answer)[0], len(answer.events)) == (False, 11, KEPT_EVENTS)
+    assert publisher.since(Events(after=10)).complete
+
+
+def test_large_events_are_kept_only_as_far_as_they_fit(publisher):
+    for _ in range(20):
+        publisher.publish(Event(type="published", tag="x" * (KEPT_BYTES // 10)))
+    answer = publisher.since(Events(after=0))
+    assert not answer.complete
+    assert 8 <= len(answer.events) < 10
+    assert sum(map(len, answer.events)) <= KEPT_BYTES
