@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import threading
 import time
 
 import pytest
@@ -34,6 +35,15 @@ def test_people_are_named_by_many_calls_at_once(client, shared_daemon, gallery_c
 
     results = run(shared_daemon.endpoint, conversation)
     assert [r.predictions[0].id for r in results] == [client.re_id_image(i).predictions[0].id for _, i in query_crops]
+
+
+def test_as_many_calls_are_under_way_as_were_asked_for(shared_daemon):
+    together = threading.Barrier(2, timeout=20)  # breaks unless two calls wait at it side by side
+
+    async def conversation(awaited):
+        await asyncio.gather(*(awaited._in_thread(lambda _: together.wait()) for _ in range(2)))
+
+    run(shared_daemon.endpoint, conversation, at_once=2)
 
 
 def test_the_event_loop_goes_on_while_an_answer_is_awaited(client, shared_daemon, image):

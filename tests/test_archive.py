@@ -33,6 +33,10 @@ class TestSaving:
         assert all(np.array_equal(one, other) for one, other in zip(loaded.rows, rows, strict=True))
         assert (loaded.labels, loaded.space) == ({3: "eve"}, SPACE)
 
+    def test_nobody_but_its_owner_may_read_it(self, saved):
+        path, _ = saved
+        assert path.stat().st_mode & 0o777 == 0o600
+
     def test_an_empty_gallery_can_be_saved(self, tmp_path):
         with opened() as gallery:
             archive.save(tmp_path / "empty", gallery.reader.rows(), labels={}, space=SPACE)

@@ -36,6 +36,12 @@ def test_a_file_cut_short_anywhere_is_refused(image, suffix):
             pixels(encoded[:length])
 
 
+def test_a_png_that_lacks_only_its_end_is_refused(image):
+    encoded = cv2.imencode(".png", image)[1].tobytes()
+    with pytest.raises(ImageError, match="cut short"):
+        pixels(encoded[:-12])
+
+
 def test_a_jpeg_with_a_thumbnail_is_not_taken_for_whole_by_the_thumbnails_end(image):
     thumbnail = cv2.imencode(".jpg", cv2.resize(image, (16, 32)))[1].tobytes()
     encoded = cv2.imencode(".jpg", image)[1].tobytes()

@@ -67,6 +67,15 @@ def test_a_full_gallery_overwrites_its_oldest_instance():
         assert small.re_id_features(rows[0])[0].predictions[0].distance == pytest.approx(0.5)
 
 
+def test_more_distances_than_fit_into_a_frame_are_refused_before_they_are_computed(in_process, monkeypatch):
+    monkeypatch.setattr("reidd.protocol.MAX_FRAME_BYTES", 100)
+    rows = np.eye(10, 256, dtype=np.float32)
+    in_process.add_features_to_gallery(rows, 1)
+    assert len(in_process.re_id_features(rows[:2])) == 2
+    with pytest.raises(reidd.RequestError, match="3 probes against 10 instances; expected at most 2"):
+        in_process.re_id_features(rows[:3])
+
+
 def test_a_saved_gallery_of_another_network_is_refused(tmp_path, in_process, image):
     in_process.add_to_gallery(image, 1)
     in_process.save_gallery(tmp_path / "gallery")
