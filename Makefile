@@ -25,6 +25,7 @@ check: $(VENV)/.check
 
 # The rigs: faults, kills, floods. They take minutes and print their figures.
 slow: $(VENV)/.test
+	-$(RUN)/python -m pip install --quiet --group fuzz
 	$(RUN)/python -m pytest -m "slow and not hardware" -s
 
 # A daemon under mixed load with faults injected; a day by hand: make soak SOAK_MINUTES=1440
