@@ -14,6 +14,7 @@ UNIT_TOLERANCE = 1e-3
 
 # Row by row, of numpy 2; what numpy 1 has takes longer.
 _dots = getattr(np, "vecdot", None) or (lambda one, other: np.einsum("...i,...i->...", one, other))
+_ROUNDING = 1e-6  # of a float32 row's product with itself
 _NO_LENGTH = float(np.finfo(np.float32).tiny)
 
 
@@ -26,12 +27,15 @@ class Nearest(NamedTuple):
 
 
 def unit(features: np.ndarray) -> np.ndarray:
-    """Scale each row of `(n, dim)` to length 1, as float32.
+    """Scale each row of `(n, dim)` to length 1, as float32; rows that have it already stay as they are, to the bit.
 
     Raises FeatureError for rows that are not finite or have no length: one NaN would win every search.
     """
-    with np.errstate(over="ignore"):  # what is too large for float32 becomes infinity, and is refused as such
-        features = np.asarray(features, dtype=np.float32)
+    if features.dtype != np.float32:
+        with np.errstate(over="ignore"):  # what is too large for float32 becomes infinity, and is refused as such
+            features = np.asarray(features, dtype=np.float32)
+    if all(map(_is_unit, features)):
+        return np.array(features)
     wide = features.astype(np.float64)
     lengths = np.sqrt(_dots(wide, wide))
     # A list, for this runs once per enrolment: numpy's reductions of one number take longer than all the rest.
@@ -41,6 +45,10 @@ def unit(features: np.ndarray) -> np.ndarray:
         if length <= _NO_LENGTH:
             raise FeatureError("feature is all zeros; expected a vector with a length")
     return np.asarray(wide / lengths[..., np.newaxis], dtype=np.float32)
+
+
+def _is_unit(feature: np.ndarray) -> bool:
+    return abs(float(np.vdot(feature, feature)) - 1) <= _ROUNDING
 
 
 def cosine_distance(probes: np.ndarray, features: np.ndarray) -> np.ndarray:

@@ -13,6 +13,12 @@ def rng():
     return np.random.default_rng(7)
 
 
+def test_unit_leaves_what_has_length_one_as_it_is_to_the_bit():
+    once = unit(np.random.default_rng(0).normal(size=(200, 512)))
+    assert np.array_equal(unit(once), once)
+    assert not np.shares_memory(unit(once), once)
+
+
 def test_unit_scales_rows_to_length_one(rng):
     rows = unit(rng.normal(size=(20, 64)) * 1e3)
     assert rows.dtype == np.float32

@@ -101,7 +101,7 @@ class TestWritesInTheMiddleOfASearch:
                 try:
                     return cosine_distance(*arguments)
                 finally:
-                    gallery._ring.write(0, instance)
+                    gallery._ring.write(0, [instance])
 
             monkeypatch.setattr(reader_module, "cosine_distance", distances)
 

@@ -112,7 +112,7 @@ class TestSlots:
         ring = created(path)
         write(ring, 0, instance(1))
         with ring.change(count=0, used=1, next_instance=2):
-            ring.free(0)
+            ring.write(0, [ring.nobody])
         assert ring.read(0) is None
         assert ring.slots["id"][0] == FREE_ID
         assert instance(1).feature.tobytes() not in path.read_bytes()
@@ -156,7 +156,7 @@ def test_closing_tells_readers(path):
 
 def write(ring: Ring, slot: int, row: Instance) -> None:
     with ring.change(count=1, used=slot + 1, next_instance=row.number + 1):
-        ring.write(slot, row)
+        ring.write(slot, [row])
 
 
 def poke(path, offset: int, value: int) -> None:

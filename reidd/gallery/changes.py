@@ -36,7 +36,7 @@ class Identity:
 _NOTHING_KNOWN = Identity()
 
 
-@dataclass
+@dataclass(slots=True)
 class Delta:
     """Instances that go and come, and settings before and after. One that goes and comes is rewritten."""
 
@@ -48,6 +48,11 @@ class Delta:
 
     def __bool__(self) -> bool:
         return bool(self.removed or self.added or self.identities or self.limit or self.ages)
+
+    @property
+    def rows(self) -> int:
+        """How many instances it holds on to."""
+        return len(self.removed) + len(self.added)
 
     def inverse(self) -> "Delta":
         """Give the change that takes this one back."""

@@ -48,9 +48,11 @@ class Editor:
             )
         )
 
-    def put_in(self, instances: Iterable[Instance]) -> None:
-        """Take new instances in."""
-        self._ledger.put(Delta(added={instance.number: instance for instance in instances}))
+    def put_in(self, id: int, time_ns: int, feature: np.ndarray) -> int:
+        """Take a new instance in; returns its number."""
+        number = self._ledger.number()
+        self._ledger.put_in(Instance(number, id, time_ns, feature))
+        return number
 
     def take_out(self, numbers: Iterable[int]) -> list[tuple[int, int]]:
         """Let stored instances go; returns `(instance, id)` of each."""

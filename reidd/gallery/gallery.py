@@ -32,8 +32,7 @@ class Gallery(Members):
         self.reader = Reader(ring)
         self.damage = contents.damage
         """What was wrong with the store when it was opened, in sentences; the damaged file is kept beside it."""
-        index = Index()
-        index.fill(zip(contents.rows.numbers.tolist(), contents.rows.ids.tolist(), strict=True))
+        index = Index(contents.rows.numbers, contents.rows.ids)
         index.identities, index.limit, index.ages = dict(contents.identities), contents.limit, contents.ages
         ledger = Ledger(index, Writer(ring), store, next_instance=contents.next_instance)
         super().__init__(index, ledger, dim=ring.dim, capacity=ring.capacity, seed=seed, clock_s=clock_s)

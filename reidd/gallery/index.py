@@ -1,25 +1,30 @@
 """Which instances each id has, oldest first: what the writer decides by."""
 
-from bisect import insort
-from collections.abc import Iterable, Sequence
-from heapq import heappop, heappush
+from array import array
+from bisect import bisect_left, insort
+from collections.abc import Sequence
+
+import numpy as np
 
 from reidd.gallery.aging import Ages
 from reidd.gallery.changes import Delta, Identity
+from reidd.gallery.numbered import Numbered
 from reidd.gallery.policy import Limit
 
 
 class Index:
     """A gallery without its features: ids, instance numbers, and what is known about each id."""
 
-    def __init__(self) -> None:
+    def __init__(self, numbers: Sequence[int] | np.ndarray = (), ids: Sequence[int] | np.ndarray = ()) -> None:
+        """Begin with instances, by ascending numbers, and their ids."""
         self.identities: dict[int, Identity] = {}
         self.limit: Limit | None = None
         self.ages = Ages()
-        self._ids: dict[int, int] = {}
-        self._numbers: dict[int, list[int]] = {}
-        # A heap of the numbers that may be the oldest. Those that left, and pinned ones, go when they come to the top.
-        self._ages: list[int] = []
+        numbers, ids = np.asarray(numbers, np.int64), np.asarray(ids, np.int64)
+        self._ids = Numbered(numbers, ids)
+        self._numbers = _grouped(numbers, ids)
+        # No instance older than this one may be overwritten: each is gone or pinned.
+        self._oldest = 0
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -45,52 +50,53 @@ class Index:
 
     def oldest(self) -> int | None:
         """Find the oldest instance of an id that is not pinned, or None when there is none."""
-        while self._ages and not self._may_go(self._ages[0]):
-            heappop(self._ages)
-        return self._ages[0] if self._ages else None
-
-    def fill(self, instances: Iterable[tuple[int, int]]) -> None:
-        """Take in many `(number, id)`, ascending."""
-        for number, id in instances:
-            self._add(number, id)
+        for number, id in self._ids.since(self._oldest):
+            if not self.identity(id).pinned:
+                self._oldest = number
+                return number
+        return None
 
     def apply(self, delta: Delta) -> None:
         """Follow a change."""
-        for number in delta.removed:
+        for number in reversed(delta.removed):  # from the end, where taking out moves nothing
             self._discard(number)
         for number, instance in delta.added.items():
-            self._add(number, instance.id)
+            self.add(number, instance.id)
         for id, (before, known) in delta.identities.items():
             if known:
                 self.identities[id] = known
             else:
                 self.identities.pop(id, None)
             if before.pinned and not known.pinned:
-                self._age(self.numbers(id))
+                self._oldest = min([self._oldest, *self.numbers(id)[:1]])
         if delta.limit:
             self.limit = delta.limit[1]
         if delta.ages:
             self.ages = delta.ages[1]
 
-    def _add(self, number: int, id: int) -> None:
-        self._ids[number] = id
-        insort(self._numbers.setdefault(id, []), number)
-        self._age([number])
-
-    def _age(self, numbers: Iterable[int]) -> None:
-        for number in numbers:
-            heappush(self._ages, number)
-        # Instances that come and go elsewhere than at the top would fill the heap for ever.
-        if len(self._ages) > 2 * len(self._ids) + 100:
-            self._ages = sorted(self._ids)
-
-    def _may_go(self, number: int) -> bool:
-        id = self._ids.get(number)
-        return id is not None and not self.identity(id).pinned
+    def add(self, number: int, id: int) -> None:
+        """Take one instance in."""
+        self._ids.put(number, id)
+        self._oldest = min(self._oldest, number)
+        numbers = self._numbers.get(id)
+        if numbers is None:
+            self._numbers[id] = array("q", (number,))
+        elif number > numbers[-1]:
+            numbers.append(number)
+        else:
+            insort(numbers, number)
 
     def _discard(self, number: int) -> None:
         id = self._ids.pop(number)
         numbers = self._numbers[id]
-        numbers.remove(number)
+        del numbers[bisect_left(numbers, number)]
         if not numbers:
             del self._numbers[id]
+
+
+def _grouped(numbers: np.ndarray, ids: np.ndarray) -> "dict[int, array[int]]":
+    """Gather the numbers of each id."""
+    order = np.argsort(ids, kind="stable")
+    distinct, starts = np.unique(ids[order], return_index=True)
+    groups = np.split(numbers[order], starts[1:])
+    return {id: array("q", group.tobytes()) for id, group in zip(distinct.tolist(), groups, strict=False)}

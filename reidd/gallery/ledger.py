@@ -21,7 +21,8 @@ class Ledger:
         self._next_instance = next_instance
         self._transaction: Delta | None = None
         self._mutation: Delta | None = None
-        self._history: deque[Delta] = deque(maxlen=_REMEMBERED)
+        self._history: deque[Delta] = deque()
+        self._remembered_rows = 0
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -30,13 +31,13 @@ class Ledger:
             yield
             return
         self._transaction = Delta()
-        remembered = self._history.copy()
+        remembered = self._history.copy(), self._remembered_rows
         try:
             yield
             self._commit(self._transaction)
         except BaseException:
             self._index.apply(self._transaction.inverse())
-            self._history = remembered
+            self._history, self._remembered_rows = remembered
             raise
         finally:
             self._transaction = None
@@ -70,6 +71,13 @@ class Ledger:
         self._index.apply(delta)
         self._mutation.extend(delta)
 
+    def put_in(self, instance: Instance) -> None:
+        """Take a new instance in now, as part of the open mutation: what `put` does, at a third of its cost."""
+        if self._mutation is None:
+            raise RuntimeError("a change belongs to a mutation")
+        self._index.add(instance.number, instance.id)
+        self._mutation.added[instance.number] = instance
+
     def stored(self, number: int) -> Instance:
         """Give an instance as the open transaction left it."""
         for open_delta in (self._mutation, self._transaction):
@@ -89,17 +97,22 @@ class Ledger:
 
     def last(self) -> Delta | None:
         """Take the latest mutation that can be taken back out of the history."""
-        return self._history.pop() if self._history else None
+        if not self._history:
+            return None
+        self._remembered_rows -= self._history[-1].rows
+        return self._history.pop()
 
     def forget(self) -> None:
         """Let go of what could be taken back."""
         self._history.clear()
+        self._remembered_rows = 0
 
     def _remember(self, mutation: Delta) -> None:
         self._history.append(mutation)
+        self._remembered_rows += mutation.rows
         # Their features stay in memory: what clears a large gallery cannot be taken back.
-        while sum(len(one.removed) + len(one.added) for one in self._history) > _REMEMBERED_ROWS:
-            self._history.popleft()
+        while len(self._history) > _REMEMBERED or self._remembered_rows > _REMEMBERED_ROWS:
+            self._remembered_rows -= self._history.popleft().rows
 
     def _commit(self, delta: Delta) -> None:
         if not delta:

@@ -14,7 +14,7 @@ from reidd.gallery.aging import checked_ttl
 from reidd.gallery.changes import Change, Delta, Identity
 from reidd.gallery.editor import Editor
 from reidd.gallery.index import Index
-from reidd.gallery.instance import Instance, Rows
+from reidd.gallery.instance import Rows
 from reidd.gallery.ledger import Ledger
 from reidd.gallery.policy import Limit, checked_limit
 
@@ -77,15 +77,17 @@ class Members:
         Raises FeatureError for another shape, NaN, infinity or zeros, and GalleryError when no instance may make room.
         """
         rows = self._checked(features)
-        numbers, dropped, overwritten = [], list[tuple[int, int]](), list[tuple[int, int]]()
+        numbers: list[int] = []
+        dropped: list[tuple[int, int]] = []
+        overwritten: list[tuple[int, int]] = []
         with self._ledger.mutation():
             for feature in rows:
                 dropped += self._edit.trim(id, room_for=1)
                 if len(self._index) >= self._capacity:
                     overwritten += self._edit.take_out([self._edit.oldest()])
-                numbers.append(self._ledger.number())
-                self._edit.put_in([Instance(numbers[-1], id, time.time_ns(), feature)])
-            self._edit.forget_the_gone(gone for _, gone in overwritten)
+                numbers.append(self._edit.put_in(id, time.time_ns(), feature))
+            if overwritten:
+                self._edit.forget_the_gone(gone for _, gone in overwritten)
         return Change(added=tuple(numbers), dropped=tuple(dropped), overwritten=tuple(overwritten))
 
     def remove(self, id: int) -> Change:
@@ -110,13 +112,12 @@ class Members:
         features = self._checked(rows.features) if len(rows.numbers) else rows.features
         with self._ledger.mutation():
             removed = self.clear().removed
-            restored = rows._replace(features=features).instances()
-            added = [instance._replace(number=self._ledger.number()) for instance in restored]
-            self._edit.put_in(added)
+            columns = zip(rows.ids.tolist(), rows.times_ns.tolist(), features, strict=True)
+            added = tuple(self._edit.put_in(*column) for column in columns)
             for id, label in labels.items():
                 self.set_label(id, label)
             dropped = tuple(gone for id in self.ids() for gone in self._edit.trim(id))
-        return Change(added=tuple(instance.number for instance in added), dropped=dropped, removed=removed)
+        return Change(added=added, dropped=dropped, removed=removed)
 
     def set_limit(self, count: int, drop_method: str) -> Change:
         """Let every id keep at most `count` instances from now on, and trim those that have more.

@@ -6,7 +6,7 @@ import os
 import struct
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from zlib import crc32
@@ -31,7 +31,7 @@ _SLOT = np.dtype(
     [("sequence", "<u8"), ("id", "<i8"), ("instance", "<u8"), ("time_ns", "<i8"), ("crc", "<u4"), ("reserved", "<u4")]
 )
 _CHECKED = struct.Struct("<QqQq")  # the part of a slot its crc covers, before the feature
-_CRC = struct.Struct("<II")
+_FIELDS = struct.Struct("<QqQqII")
 _ALIGNMENT = 64
 
 
@@ -48,6 +48,8 @@ class Ring:
         self._mapping, self._sequences = mapping, self.slots["sequence"]
         block = np.frombuffer(mapping, "<f4", self.capacity * self.dim, int(self._words[_FEATURES_AT]))
         self.features = block.reshape(self.capacity, self.dim)
+        self.nobody = Instance(0, FREE_ID, 0, np.zeros(self.dim, np.float32))
+        """What a free slot holds."""
 
     @classmethod
     def create(
@@ -153,20 +155,23 @@ class Ring:
         self._words[_COUNT], self._words[_USED], self._words[_NEXT_INSTANCE] = count, used, next_instance
         self._words[_GENERATION] += np.uint64(1)
 
-    def write(self, slot: int, instance: Instance) -> None:
-        """Put an instance into a slot. The sequence is odd meanwhile, and the crc makes a torn read noticeable."""
-        writing = int(self._sequences[slot]) + 1
-        self._sequences[slot] = writing
-        self.features[slot] = instance.feature
-        checked = _CHECKED.pack(writing + 1, instance.id, instance.number, instance.time_ns)
-        crc = crc32(self.features[slot].data, crc32(checked))
-        at = HEADER_BYTES + slot * _SLOT.itemsize
-        self._mapping[at + 8 : at + _SLOT.itemsize] = checked[8:] + _CRC.pack(crc, 0)
-        self._sequences[slot] = writing + 1
+    def write(self, slot: int, instances: Sequence[Instance]) -> None:
+        """Put instances into the slots from `slot` on; `nobody` empties one, whose feature is overwritten.
 
-    def free(self, slot: int) -> None:
-        """Empty a slot. Its feature is overwritten, not only forgotten."""
-        self.write(slot, Instance(0, FREE_ID, 0, np.zeros(self.dim, np.float32)))
+        Their sequences are odd meanwhile, and the crcs make a torn read noticeable.
+        """
+        end = slot + len(instances)
+        writing = self._sequences[slot:end] + np.uint64(1)
+        self._sequences[slot:end] = writing
+        features = self.features[slot:end]
+        np.concatenate([instance.feature for instance in instances], out=features.reshape(-1))
+        fields = []
+        for sequence, (number, id, time_ns, _), feature in zip(writing.tolist(), instances, features, strict=True):
+            crc = crc32(feature, crc32(_CHECKED.pack(sequence + 1, id, number, time_ns)))
+            fields.append(_FIELDS.pack(sequence, id, number, time_ns, crc, 0))
+        at = HEADER_BYTES + slot * _SLOT.itemsize
+        self._mapping[at : at + len(fields) * _SLOT.itemsize] = b"".join(fields)
+        self._sequences[slot:end] = writing + np.uint64(1)
 
     def _fill(self, rows: Rows) -> None:
         """Put rows, oldest first, into the first slots of a new ring."""

@@ -1,11 +1,13 @@
 """Places instances in the slots of a ring; the counterpart of the reader, and the only one that writes."""
 
 import heapq
+from collections.abc import Iterator
 
 import numpy as np
 
 from reidd.gallery.changes import Delta
 from reidd.gallery.instance import Instance
+from reidd.gallery.numbered import Numbered
 from reidd.gallery.ring import FREE_ID, Ring
 
 
@@ -16,30 +18,50 @@ class Writer:
         """Go on from what a ring holds."""
         self.ring = ring
         held = ring.slots[: ring.used]
-        live = np.flatnonzero(held["id"] != FREE_ID).tolist()
-        self._slots: dict[int, int] = dict(zip(held["instance"][live].tolist(), live, strict=True))
+        live = np.flatnonzero(held["id"] != FREE_ID)
+        live = live[np.argsort(held["instance"][live])]
+        self._slots = Numbered(held["instance"][live], live)
         self._free: list[int] = np.flatnonzero(held["id"] == FREE_ID).tolist()
 
     def copy(self, number: int) -> Instance:
         """Copy a stored instance, even out of damaged memory: the one who asks is about to remove or rewrite it."""
-        return self.ring.copy(self._slots[number])
+        slot = self._slots.get(number)
+        if slot is None:
+            raise KeyError(number)
+        return self.ring.copy(slot)
 
     def apply(self, delta: Delta, *, next_instance: int) -> None:
         """Take instances out and put others in, as one change."""
-        emptied = [self._slots.pop(number) for number in delta.removed if number not in delta.added]
+        emptied = sorted(
+            (self._slots.pop(number) for number in delta.removed if number not in delta.added), reverse=True
+        )
         used = self.ring.used
         # A row that replaces another takes its slot, so that a reader in between finds one of the two.
         placed: list[tuple[int, Instance]] = []
-        for instance in delta.added.values():
-            slot = self._slots.get(instance.number)
+        for number, instance in delta.added.items():
+            slot = self._slots.get(number) if number in delta.removed else None
             if slot is None:
                 slot = emptied.pop() if emptied else heapq.heappop(self._free) if self._free else used
-                self._slots[instance.number] = slot
+                self._slots.put(number, slot)
             used = max(used, slot + 1)
             placed.append((slot, instance))
+        for slot in emptied:
+            placed.append((slot, self.ring.nobody))
+            heapq.heappush(self._free, slot)
         with self.ring.change(count=len(self._slots), used=used, next_instance=next_instance):
-            for slot, instance in placed:
-                self.ring.write(slot, instance)
-            for slot in emptied:
-                self.ring.free(slot)
-                heapq.heappush(self._free, slot)
+            for slot, run in _runs(placed):
+                self.ring.write(slot, run)
+
+
+def _runs(placed: list[tuple[int, Instance]]) -> Iterator[tuple[int, list[Instance]]]:
+    """Put together what lies side by side, as `(first slot, instances)`."""
+    run: list[Instance] = []
+    expected = -1
+    for slot, instance in placed:
+        if slot != expected and run:
+            yield expected - len(run), run
+            run = []
+        run.append(instance)
+        expected = slot + 1
+    if run:
+        yield expected - len(run), run
