@@ -14,6 +14,7 @@ class Stalls:
 
     def __init__(self) -> None:
         self._stalls: list[tuple[float, float]] = []
+        self._seen = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -27,7 +28,8 @@ class Stalls:
 
     def between(self, start: float, end: float) -> float:
         """The seconds within that time, on the monotonic clock, at which nothing moved here."""
-        time.sleep(2 * TICK_S)  # a stall is noted only when it is over
+        while self._thread.is_alive() and self._seen < end:  # a stall is noted only when it is over
+            time.sleep(TICK_S)
         return sum(max(0.0, min(end, until) - max(start, since)) for since, until in self._stalls)
 
     @property
@@ -44,6 +46,7 @@ class Stalls:
         for before, now in pairwise(iter(self._tick, None)):
             if now - before > TICK_S + NORMAL_S:
                 self._stalls.append((before + TICK_S, now))
+            self._seen = now
 
     def _tick(self) -> float | None:
         return None if self._stop.wait(TICK_S) else time.monotonic()
