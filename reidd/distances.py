@@ -14,6 +14,7 @@ UNIT_TOLERANCE = 1e-3
 
 # Row by row, of numpy 2; what numpy 1 has takes longer.
 _dots = getattr(np, "vecdot", None) or (lambda one, other: np.einsum("...i,...i->...", one, other))
+_LANES = 1024
 _ROUNDING = 1e-6  # of a float32 row's product with itself
 _NO_LENGTH = float(np.finfo(np.float32).tiny)
 
@@ -69,21 +70,36 @@ def nearest_ids(distances: np.ndarray, ids: np.ndarray, top_k: int) -> list[Near
 
     `distances` is `(n,)`, `ids` is `(n,)`; fewer than `top_k` come back when the gallery has fewer ids.
     """
-    size = len(distances)
-    reach = min(size, 4 * top_k)  # an id has several instances, and a second pass costs more than a longer first
+    found: list[Nearest] = []
+    reach = 4 * top_k  # an id has several instances, and a second pass costs more than a longer first
+    columns = _near(distances, reach)
     while True:
-        if reach < size:
-            # Everything as near as the reach-th nearest, so that a tie at the edge is not cut at random.
-            edge = np.partition(distances, reach - 1)[reach - 1]
-            columns = np.flatnonzero(distances <= edge)
-        else:
-            columns = np.arange(size)
         columns = columns[np.argsort(distances[columns], kind="stable")]
         _, first = np.unique(ids[columns], return_index=True)
-        if len(first) >= top_k or len(columns) >= size:
-            chosen = columns[np.sort(first)[:top_k]]
-            return [Nearest(int(ids[c]), int(c), float(distances[c])) for c in chosen]
-        reach = min(size, reach * 4)
+        chosen = columns[np.sort(first)[: top_k - len(found)]]
+        found += [Nearest(int(ids[c]), int(c), float(distances[c])) for c in chosen]
+        if len(found) == top_k:
+            return found
+        # These few ids hold all that is near, perhaps nearly the whole gallery: look at the others only.
+        others = np.flatnonzero(~np.isin(ids, [nearest.id for nearest in found]))
+        if not len(others):
+            return found
+        reach *= 4
+        columns = others[_near(distances[others], reach)]
+
+
+def _near(distances: np.ndarray, reach: int) -> np.ndarray:
+    """The columns of at least the `reach` nearest: all up to some distance, so that no tie is cut at random."""
+    size = len(distances)
+    if size <= reach:
+        return np.arange(size)
+    lanes = max(_LANES, reach)
+    if size >= 4 * lanes:
+        # The nearest of each lane: as many of them as `reach` lie within the edge, and finding it is ten times quicker.
+        lane_nearest = distances[: size - size % lanes].reshape(-1, lanes).min(axis=0)
+    else:
+        lane_nearest = distances
+    return np.flatnonzero(distances <= np.partition(lane_nearest, reach - 1)[reach - 1])
 
 
 def verdict(

@@ -82,6 +82,16 @@ def test_one_crowded_id_does_not_hide_the_others(rng):
     assert [n.id for n in nearest_ids(distances, ids, 3)] == [1, 2, 3]
 
 
+@pytest.mark.parametrize("size", [4095, 4096, 5000, 9999])
+@pytest.mark.parametrize("distinct", [3, 50, 4000])
+def test_many_are_ranked_as_few_are(rng, size, distinct):
+    # Few values, so that there are ties everywhere, and one id that holds half of all.
+    distances = rng.integers(0, 300, size).astype(np.float32) / 150
+    ids = np.where(rng.random(size) < 0.5, 0, rng.integers(0, distinct, size))
+    for top_k in (1, 10, 40):
+        assert nearest_ids(distances, ids, top_k) == plainly(distances, ids, top_k)
+
+
 def test_an_empty_gallery_ranks_nobody():
     assert nearest_ids(np.empty(0, np.float32), np.empty(0, np.int64), 5) == []
 

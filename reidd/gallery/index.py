@@ -98,5 +98,8 @@ def _grouped(numbers: np.ndarray, ids: np.ndarray) -> "dict[int, array[int]]":
     """Gather the numbers of each id."""
     order = np.argsort(ids, kind="stable")
     distinct, starts = np.unique(ids[order], return_index=True)
-    groups = np.split(numbers[order], starts[1:])
-    return {id: array("q", group.tobytes()) for id, group in zip(distinct.tolist(), groups, strict=False)}
+    gathered, edges = memoryview(numbers[order].tobytes()), [*(8 * starts).tolist(), 8 * len(numbers)]
+    return {
+        id: array("q", bytes(gathered[begin:end]))
+        for id, begin, end in zip(distinct.tolist(), edges, edges[1:], strict=False)
+    }

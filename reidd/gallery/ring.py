@@ -182,10 +182,11 @@ class Ring:
         slots["sequence"] = 2
         checked = slots.tobytes()
         starts = range(0, n * _SLOT.itemsize, _SLOT.itemsize)
-        slots["crc"] = [
+        crcs = (
             crc32(feature, crc32(checked[at : at + _CHECKED.size]))
             for at, feature in zip(starts, self.features[:n], strict=True)
-        ]
+        )
+        slots["crc"] = np.fromiter(crcs, np.uint32, n)
         self._words[_COUNT] = self._words[_USED] = n
 
     def read(self, slot: int) -> Instance | None:
