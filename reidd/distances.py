@@ -94,11 +94,9 @@ def _near(distances: np.ndarray, reach: int) -> np.ndarray:
     if size <= reach:
         return np.arange(size)
     lanes = max(_LANES, reach)
-    if size >= 4 * lanes:
-        # The nearest of each lane: as many of them as `reach` lie within the edge, and finding it is ten times quicker.
-        lane_nearest = distances[: size - size % lanes].reshape(-1, lanes).min(axis=0)
-    else:
-        lane_nearest = distances
+    # The nearest of each lane: as many of them as `reach` lie within the edge, and finding it is ten times quicker.
+    whole = distances[: size - size % lanes].reshape(-1, lanes)
+    lane_nearest = whole.min(axis=0) if len(whole) >= 4 else distances
     return np.flatnonzero(distances <= np.partition(lane_nearest, reach - 1)[reach - 1])
 
 
