@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -163,9 +164,11 @@ class Extractor:
 
     def _infer(self, batch: np.ndarray) -> np.ndarray:
         try:
-            output = self._backend.infer(batch)
+            output: Any = self._backend.infer(batch)
         except Exception as error:  # the net around one plugin: whatever a runtime raises
             raise BackendError(f"{self.engine}/{self.accelerator} failed: {type(error).__name__}: {error}") from error
+        if not isinstance(output, np.ndarray):
+            raise BackendError(f"{self.engine} gave a {type(output).__name__}, expected float32 ({len(batch)}, dim)")
         if output.ndim != 2 or len(output) != len(batch) or output.dtype != np.float32:
             raise BackendError(
                 f"{self.engine} gave {output.dtype} {output.shape}, expected float32 ({len(batch)}, dim)"

@@ -93,7 +93,7 @@ class Registry:
         try:
             module = plugin.load()
             self._manager.register(module, name=plugin.name)
-            self._manager.check_pending()
+            self._check_names()
             if not self._manager.get_hookcallers(module):
                 raise TypeError(
                     "brings no hook; expected a function reidd_backends marked with @reidd.plugins.hookimpl"
@@ -102,6 +102,13 @@ class Registry:
             if self._manager.has_plugin(plugin.name):
                 self._manager.unregister(name=plugin.name)
             self._report(plugin.name, error)
+
+    def _check_names(self) -> None:
+        try:
+            self._manager.check_pending()
+        except pluggy.PluginValidationError as error:
+            known = ", ".join(sorted(name for name, hook in vars(self._manager.hook).items() if hook.spec))
+            raise TypeError(f"{str(error).partition(' in plugin')[0]}; there are: {known}") from error
 
     def _collect(self) -> list[type[Backend]]:
         found: list[type[Backend]] = []
@@ -140,9 +147,12 @@ class Registry:
         if model is not None and model.file(backend.formats) is None:
             return f"model {model.id} has no file in the format {' or '.join(sorted(backend.formats))}"
         try:
-            return backend.obstacle(accelerator)
+            found: Any = backend.obstacle(accelerator)
+            if not (found is None or isinstance(found, str)):
+                raise TypeError(f"obstacle() returned {found!r}; expected words, or None when there is none")
         except Exception as error:
             return f"its plugin failed: {type(error).__name__}: {error}"
+        return found
 
 
 def _checked(backend: type[Backend]) -> type[Backend]:

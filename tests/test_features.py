@@ -113,6 +113,7 @@ LIES = {
     "float32 .n, dim.": lambda b: honest(b).astype(np.float64),
     "expected float32 .1, dim.": lambda b: honest(np.concatenate([b, b])),
     "gave 2 values, expected 3": lambda b: honest(b)[:, :2],
+    "gave a list": lambda b: [honest(b)],
     "NaN": lambda b: np.full((len(b), 3), np.nan, np.float32),
     "all zeros": lambda b: np.zeros((len(b), 3), np.float32),
     "one value throughout": lambda b: np.full((len(b), 3), 7, np.float32),

@@ -70,7 +70,7 @@ BROKEN = {
     "ends the interpreter": ("raise SystemExit(3)", "SystemExit: 3"),
     "misspells a hook": (
         "from reidd.plugins import hookimpl\n@hookimpl\ndef reidd_backend(): return []",
-        "unknown hook 'reidd_backend'",
+        "unknown hook 'reidd_backend'; there are: reidd_backends, reidd_choose_backend",
     ),
     "brings no class": (
         "from reidd.plugins import hookimpl\n@hookimpl\ndef reidd_backends(): return ['OpenCV']",
@@ -123,6 +123,11 @@ def test_a_chooser_that_fails_leaves_the_first(registry, body):
 def test_an_obstacle_that_raises_is_an_obstacle(registry):
     found = registry(one=source(obstacle="raise ZeroDivisionError('no driver')"))
     assert found.pairs()[0].obstacle == "its plugin failed: ZeroDivisionError: no driver"
+
+
+def test_an_obstacle_that_is_neither_words_nor_none_is_an_obstacle(registry):
+    found = registry(one=source(obstacle="return False"))
+    assert "obstacle() returned False; expected words, or None" in found.pairs()[0].obstacle
 
 
 def test_default_is_the_first_accelerator_of_the_engine_that_is_ready(registry):

@@ -32,7 +32,7 @@ def backends(
     rows = [(p.engine.value, p.accelerator.value, p.backend.__module__, _state(p, config)) for p in pairs]
     brought = {p.engine for p in pairs}
     rows += [(e.value, "", "", "no installed plugin brings it") for e in Engine if e not in brought]
-    rows += [("", "", problem.plugin, f"plugin broken: {problem.reason}") for problem in registry.problems]
+    rows += [("", "", problem.plugin, f"problem: {problem.reason}") for problem in registry.problems]
     columns = ("engine", "accelerator", "plugin", "state")
     if json:
         show.as_json([dict(zip(columns, row, strict=True)) for row in rows])
