@@ -7,7 +7,8 @@ from typing import NamedTuple
 import zmq
 
 from reidd.daemon.door import Door
-from reidd.daemon.envelope import Caller, arrived, passed_over
+from reidd.daemon.envelope import Caller
+from reidd.daemon.intake import Intake
 from reidd.daemon.rates import Rates
 from reidd.keys import User
 
@@ -27,6 +28,8 @@ class Front:
 
     def __init__(self, local: "zmq.Socket[bytes]", door: Door | None, rates: Rates):
         self._local, self.door, self._rates = local, door, rates
+        self._from_here = Intake(local)
+        self._from_afar = Intake(door.requests) if door is not None else None
 
     @property
     def sources(self) -> "tuple[zmq.Socket[bytes], ...]":
@@ -41,9 +44,11 @@ class Front:
     def arrivals(self, ready: "Container[zmq.Socket[bytes] | int]") -> Iterator[Arrival]:
         """What has come, as much as one turn takes in."""
         if self._local in ready:
-            yield from map(Arrival, arrived(self._local, MESSAGES_PER_TURN))
-        if self.door is not None and self.door.requests in ready:
-            yield from _arrived_with_keys(self.door.requests)
+            for frames in self._from_here.messages(MESSAGES_PER_TURN):
+                yield Arrival([frame.bytes for frame in frames])
+        if self.door is not None and self._from_afar is not None and self.door.requests in ready:
+            for frames in self._from_afar.messages(MESSAGES_PER_TURN):
+                yield Arrival([frame.bytes for frame in frames], str(frames[-1].get("User-Id")))
 
     def user(self, key: str | None) -> User | None:
         """Whoever holds a key, and has one more request in hand; None for somebody on this machine.
@@ -63,14 +68,3 @@ class Front:
         remote = self.door is not None and caller.remote
         socket = self.door.requests if self.door is not None and remote else self._local
         socket.send_multipart([*caller.envelope, *frames])
-
-
-def _arrived_with_keys(socket: "zmq.Socket[bytes]") -> Iterator[Arrival]:
-    for _ in range(MESSAGES_PER_TURN):
-        try:
-            frames = socket.recv_multipart(zmq.NOBLOCK, copy=False)
-            yield Arrival([frame.bytes for frame in frames], str(frames[-1].get("User-Id")))
-        except zmq.Again:
-            return
-        except MemoryError:
-            passed_over(socket)

@@ -127,7 +127,8 @@ class Server:
             request = protocol.decode_request(header)
             check(caller.user, request)
             if len(frames) != len(request.frames):
-                raise RequestError(f"{len(request.frames)} parts are described but {len(frames)} frames came")
+                came = len(frames) if len(frames) <= protocol.MAX_PARTS else f"more than {protocol.MAX_PARTS}"
+                raise RequestError(f"{len(request.frames)} parts are described but {came} frames came")
             caller = caller._replace(retry=key_of(request, frames, caller.user))
             if not self._repeated(caller):
                 self._route(caller, request, header, frames, changes)

@@ -180,7 +180,8 @@ def test_a_feature_that_is_none_is_refused(wire, op, shape, values, code):
 def test_frames_missing_or_too_many_are_counted(wire, frames):
     reply = wire.ask({"op": "re_id_image", "parts": [ENCODED] * 2}, *[b"frame"] * frames)
     assert reply["code"] == "bad-request"
-    assert f"2 parts are described but {frames} frames came" in reply["message"]
+    came = "more than 64" if frames == 1000 else frames
+    assert f"2 parts are described but {came} frames came" in reply["message"]
 
 
 @pytest.mark.parametrize(
