@@ -136,7 +136,8 @@ class TestWriters:
         assert reader.alive(within_s=1)
 
     def test_a_change_without_end_is_an_error_and_not_a_hang(self, gallery, reader, monkeypatch):
-        monkeypatch.setattr(reader_module, "_PATIENCE_S", 0.05)
+        monkeypatch.setattr("reidd.gallery.layout.PATIENCE_S", 0.05)
+        monkeypatch.setattr(reader_module, "PATIENCE_S", 0.05)
         with gallery._ring.change(count=0, used=0, next_instance=1), pytest.raises(GalleryError, match="in the middle"):
             reader.search(FEATURES[:1], top_k=1)
 

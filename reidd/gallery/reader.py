@@ -11,31 +11,22 @@ import numpy as np
 from reidd.distances import Nearest, cosine_distance, nearest_ids
 from reidd.errors import FeatureError, GalleryError
 from reidd.gallery.instance import Rows
-from reidd.gallery.ring import FREE_ID, Ring
+from reidd.gallery.layout import PATIENCE_S, Layout, layout_of
+from reidd.gallery.ring import Ring
+from reidd.gallery.sketch import MANY, Sketch, scanner
 
 _TRIES = 20
 _ROUNDING = 1e-4  # one row's product differs from the block's by the order of its sums
-_PATIENCE_S = 1.0  # a change takes microseconds; one that takes this long has lost its writer
 
 
 class Match(NamedTuple):
-    """What one probe found; `nearest[i].column` indexes the three arrays, which are in order of age."""
+    """What one probe found; `nearest[i].column` indexes the arrays, which are in order of age."""
 
     distances: np.ndarray
+    """Perhaps empty, when they were not asked for."""
     nearest: list[Nearest]
     instances: np.ndarray
     ids: np.ndarray
-
-
-class _Layout(NamedTuple):
-    """What lay in which slot at one generation, and the live slots in order of age."""
-
-    generation: int
-    sequences: np.ndarray
-    order: np.ndarray
-    instances: np.ndarray
-    ids: np.ndarray
-    is_aged: bool
 
 
 class Reader:
@@ -45,8 +36,9 @@ class Reader:
         """Map the ring at `source`; raises GalleryError, and FeatureSpaceError when it is not of `space`."""
         self._path = None if isinstance(source, Ring) else Path(source)
         self._space = space
-        self._cached: _Layout | None = None
+        self._cached: Layout | None = None
         self._inode: tuple[int, int] | None = None
+        self._sketch: Sketch | None = None
         self._ring = source if isinstance(source, Ring) else self._map(Path(source))
 
     @property
@@ -59,20 +51,27 @@ class Reader:
         """The fingerprint of the feature space."""
         return self._ring.space
 
-    def search(self, probes: np.ndarray, *, top_k: int, ids: Collection[int] | None = None) -> list[Match]:
+    def search(
+        self, probes: np.ndarray, *, top_k: int, ids: Collection[int] | None = None, matrix: bool = True
+    ) -> list[Match]:
         """Find, for each unit probe of `(p, dim)` float32, the `top_k` nearest ids, of all or among `ids` only.
 
         Exact: every live instance is compared. The answer is the gallery as it was at one moment, unless the writer
         leaves no pause long enough for that; then every row is whole, but two of them may be of different moments.
+        Without `matrix` the distances of the others are not asked for, which a large gallery answers sooner.
         """
         if probes.ndim != 2 or probes.shape[1] != self.dim:
             raise FeatureError(f"probes have shape {probes.shape}; this gallery's features are (n, {self.dim})")
         ring = self._current()
-        attempt, deadline = 0, time.monotonic() + _PATIENCE_S
+        if not matrix and ids is None and len(probes) == 1 and ring.used > MANY:
+            match = self._searched_quickly(ring, probes, top_k)
+            if match is not None:
+                return [match]
+        attempt, deadline = 0, time.monotonic() + PATIENCE_S
         # A busy writer on a busy machine can be in the way many times in a row; damage stays for ever.
         while attempt < _TRIES or time.monotonic() < deadline:
             layout, distances = self._scan(ring, probes)
-            chosen = _chosen(layout, ids)
+            chosen = layout.among(ids)
             matches = [_match(row, chosen, top_k) for row in distances]
             torn = [
                 slot for probe, match in zip(probes, matches, strict=True) for slot in _torn(ring, chosen, probe, match)
@@ -80,7 +79,7 @@ class Reader:
             if not torn:
                 return matches
             if attempt and self._cached is not None:
-                self._cached = _without(layout, torn)
+                self._cached = layout.without(torn)
             attempt += 1
         raise GalleryError("the gallery's rows do not match their checksums; restart the daemon to rebuild it")
 
@@ -117,7 +116,7 @@ class Reader:
     def _map(self, path: Path) -> Ring:
         ring = Ring.open(path, space=self._space)
         status = path.stat()
-        self._inode, self._cached = (status.st_dev, status.st_ino), None
+        self._inode, self._cached, self._sketch = (status.st_dev, status.st_ino), None, None
         return ring
 
     def _current(self) -> Ring:
@@ -134,12 +133,31 @@ class Reader:
             raise GalleryError(f"the gallery at {str(self._path)!r} was closed by its writer; start the daemon")
         return self._ring
 
-    def _layout(self, ring: Ring) -> _Layout:
+    def _layout(self, ring: Ring) -> Layout:
         if self._cached is None or self._cached.generation != ring.generation:
-            self._cached = _layout(ring)
+            self._cached = layout_of(ring)
         return self._cached
 
-    def _scan(self, ring: Ring, probes: np.ndarray) -> tuple[_Layout, np.ndarray]:
+    def _searched_quickly(self, ring: Ring, probe: np.ndarray, top_k: int) -> Match | None:
+        """The same answer by way of the sketch; None when there is none yet, or the gallery has changed meanwhile."""
+        library = scanner()
+        if library is None:
+            return None
+        if self._sketch is None:
+            self._sketch = Sketch(ring, library)
+        layout = self._layout(ring)
+        if not (len(layout.order) and self._sketch.follow(layout.sequences)):
+            return None
+        columns = self._sketch.candidates(probe, layout.order, layout.ids, top_k)
+        if columns is None:
+            return None
+        distances = cosine_distance(probe, ring.features[layout.order[columns]])[0]
+        nearest = nearest_ids(distances, layout.ids[columns], top_k)
+        nearest = [one._replace(column=int(columns[one.column])) for one in nearest]
+        match = Match(distances[:0], nearest, layout.instances, layout.ids)
+        return match if ring.generation == layout.generation and not _torn(ring, layout, probe[0], match) else None
+
+    def _scan(self, ring: Ring, probes: np.ndarray) -> tuple[Layout, np.ndarray]:
         """Distances `(p, used)` to every slot, and the layout they belong to."""
         layout = self._layout(ring)
         distances = cosine_distance(probes, ring.features[: len(layout.sequences)])
@@ -148,44 +166,19 @@ class Reader:
                 break
             # Only rows whose sequence changed meanwhile can be wrong; so only they are scanned again.
             before, layout = layout, self._layout(ring)
-            changed = _changed(before.sequences, layout.sequences)
+            changed = layout.changed_since(before)
             distances = _resized(distances, len(layout.sequences))
             distances[:, changed] = cosine_distance(probes, ring.features[changed])
         return layout, distances
 
 
-def _layout(ring: Ring) -> _Layout:
-    deadline = time.monotonic() + _PATIENCE_S
-    while True:
-        generation = ring.generation
-        if generation % 2 == 0:
-            slots = ring.slots[: ring.used].copy()
-            if ring.generation == generation:
-                break
-        if time.monotonic() > deadline:
-            raise GalleryError("the gallery's writer stopped in the middle of a change; restart the daemon")
-        time.sleep(0)
-    live = np.flatnonzero(slots["id"] != FREE_ID)
-    order = live[np.argsort(slots["instance"][live], kind="stable")]
-    sequences = np.ascontiguousarray(slots["sequence"])
-    is_aged = len(order) == len(slots) and bool((np.diff(order) == 1).all())
-    return _Layout(generation, sequences, order, slots["instance"][order], slots["id"][order], is_aged)
-
-
-def _chosen(layout: _Layout, ids: Collection[int] | None) -> _Layout:
-    """The layout of the wanted ids only."""
-    if ids is None:
-        return layout
-    return _only(layout, np.isin(layout.ids, np.fromiter(ids, np.int64, len(ids))))
-
-
-def _match(distances: np.ndarray, layout: _Layout, top_k: int) -> Match:
+def _match(distances: np.ndarray, layout: Layout, top_k: int) -> Match:
     # Until something is removed the slots are in order of age themselves.
     aged = distances if layout.is_aged else distances[layout.order]
     return Match(aged, nearest_ids(aged, layout.ids, top_k), layout.instances, layout.ids)
 
 
-def _torn(ring: Ring, layout: _Layout, probe: np.ndarray, match: Match) -> list[int]:
+def _torn(ring: Ring, layout: Layout, probe: np.ndarray, match: Match) -> list[int]:
     """Slots among the nearest whose content is not what the scan took it for.
 
     Python has no memory fence and ARM reorders, so only a row copied with a matching crc counts as seen whole.
@@ -201,22 +194,6 @@ def _torn(ring: Ring, layout: _Layout, probe: np.ndarray, match: Match) -> list[
         or (row.number, row.id) != (match.instances[nearest.column], nearest.id)
         or abs(distance - nearest.distance) > _ROUNDING
     ]
-
-
-def _without(layout: _Layout, slots: list[int]) -> _Layout:
-    """The layout less slots that stay wrong although nobody writes them: damaged memory does not speak."""
-    return _only(layout, ~np.isin(layout.order, slots))
-
-
-def _only(layout: _Layout, keep: np.ndarray) -> _Layout:
-    return _Layout(
-        layout.generation, layout.sequences, layout.order[keep], layout.instances[keep], layout.ids[keep], is_aged=False
-    )
-
-
-def _changed(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    shared = min(len(before), len(after))
-    return np.concatenate([np.flatnonzero(before[:shared] != after[:shared]), np.arange(shared, len(after))])
 
 
 def _resized(distances: np.ndarray, used: int) -> np.ndarray:

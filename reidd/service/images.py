@@ -82,7 +82,8 @@ class ImageService:
         probes = self._features(request.parts, frames, request.flip_horizontal)
         self._check_extent(len(probes))
         # One more than asked for: the verdict weighs the best id against the next.
-        matches = self._reader.search(probes, top_k=max(request.top_k, 2)) if len(probes) else []
+        top_k = max(request.top_k, 2)
+        matches = self._reader.search(probes, top_k=top_k, matrix=request.matrix) if len(probes) else []
         duration = time.perf_counter() - start
         records = [self._record(match, request, duration) for match in matches]
         rows = [match.distances for match in matches] if request.matrix else []
