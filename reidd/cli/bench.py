@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,10 +12,12 @@ from reidd.cli import show
 from reidd.errors import BackendUnavailableError
 
 if TYPE_CHECKING:
+    from reidd.client import Client
     from reidd.identifier import Identifier
 
 
 INSTANCES_PER_ID = 50
+CLIENTS, ENROLMENT_S = 32, 3.0
 
 
 def register(app: typer.Typer) -> None:
@@ -34,11 +37,14 @@ def gallery(
     """Measure search, enrolment, start and memory of the gallery; takes a minute or two."""
     from rich.console import Console
 
-    from reidd.gallery.bench import measured
+    from reidd.cli.private_daemon import private_daemon
+    from reidd.gallery.bench import Figure, measured
 
     scratch = tempfile.TemporaryDirectory(prefix="reidd-bench-", dir=folder)
     with scratch as disk, Console(stderr=True).status("measuring"):
         figures = measured(Path(disk))
+        with private_daemon("reidd/person", Path(disk)) as there:
+            figures.append(Figure(f"enrol, {CLIENTS} clients of a daemon, all in Python", _enrolled(there), "rows/s"))
     if json:
         show.as_json([figure._asdict() for figure in figures])
         return
@@ -78,6 +84,29 @@ def daemon(
         show.as_json(figures)
     else:
         show.table(("what", "value"), list(figures.items()))
+
+
+def _enrolled(daemon: "Client") -> float:
+    """How many features a second a daemon stores, of clients that each wait for every answer."""
+    import numpy as np
+
+    from reidd import places
+    from reidd.client import Client
+
+    daemon.extract_features(np.zeros((64, 32, 3), np.uint8))  # so that its network has run once
+    endpoint = daemon.analytics_endpoint().replace(places.ANALYTICS, places.SOCKET)
+    until, features = time.monotonic() + ENROLMENT_S, np.eye(CLIENTS, daemon.status().dim, dtype=np.float32)
+
+    def enrol(id: int) -> int:
+        stored = 0
+        with Client(endpoint) as client:
+            while time.monotonic() < until:
+                client.add_features_to_gallery(features[id], id)
+                stored += 1
+        return stored
+
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        return sum(clients.map(enrol, range(CLIENTS))) / ENROLMENT_S
 
 
 def _took_ms(identifier: "Identifier", image: bytes) -> float:

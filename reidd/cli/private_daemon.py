@@ -16,12 +16,12 @@ START_S = 60.0
 
 
 @contextmanager
-def private_daemon(model: str) -> Iterator[Client]:
-    """Run a daemon for the length of the block; yields a client of it."""
+def private_daemon(model: str, state: Path | None = None) -> Iterator[Client]:
+    """Run a daemon for the length of the block; yields a client of it. It stores in the folder `state`, if given."""
     with tempfile.TemporaryDirectory(prefix="reidd-") as folder:
         log = Path(folder) / "log"
         command = [sys.executable, "-m", "reidd", "serve", "--model", model]
-        command += ["--runtime-folder", f"{folder}/run", "--state-folder", f"{folder}/state"]
+        command += ["--runtime-folder", f"{folder}/run", "--state-folder", str((state or Path(folder)) / "state")]
         with log.open("wb") as output:
             process = subprocess.Popen(command, stdout=output, stderr=output)  # noqa: S603  (our own command line)
         try:

@@ -19,6 +19,7 @@ from reidd.gallery.gallery import Gallery
 from reidd.gallery.instance import Rows
 from reidd.gallery.reader import Reader
 from reidd.gallery.ring import Ring
+from reidd.gallery.sketch import MANY, scanner
 from reidd.gallery.store import Store
 
 SIZES = (1_000, 10_000, 100_000)
@@ -77,6 +78,8 @@ def _search(rows: Rows) -> Iterator[Figure]:
             "max": block.view(np.uint64).max,
         }
         searches = {"reidd": lambda: reader.search(probe, top_k=_TOP_K), **_others(rows.features, probe)}
+        if size > MANY and scanner() is not None:
+            searches["the nearest only, by bytes"] = lambda: reader.search(probe, top_k=_TOP_K, matrix=False)
         best_ms = _best_ms({**reads, **searches})
     read_ms = min(best_ms[name] for name in reads)
     share = read_ms / best_ms["reidd"]
