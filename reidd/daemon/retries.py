@@ -1,7 +1,7 @@
 """A change that a client asks for twice is made once: the repeat gets the first one's answer."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -32,10 +32,11 @@ class _Attempt:
 class Retries:
     """Changes of the last minute by their request id and content, with their answers."""
 
-    def __init__(self, window_s: float = WINDOW_S):
+    def __init__(self, window_s: float = WINDOW_S, known: Mapping[bytes, bytes] | None = None, now: float = 0.0):
+        """Begin with the answers that are `known` from before this process."""
         self._window_s = window_s
         # In the order they came in, which is the order they grow old in.
-        self._attempts: dict[bytes, _Attempt] = {}
+        self._attempts = {key: _Attempt(now + window_s, reply=reply) for key, reply in (known or {}).items()}
 
     def noted(self, key: bytes, client: Caller, now: float) -> bytes | Repeat:
         """Return the answer to a repeat, or say that it is the first, or that the first is under way.

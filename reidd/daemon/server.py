@@ -18,7 +18,7 @@ from reidd.daemon.jobs import Job, Outcome
 from reidd.daemon.notify import notify, watchdog_interval_s
 from reidd.daemon.pool import Pool
 from reidd.daemon.publisher import Publisher
-from reidd.daemon.retries import Repeat, Retries, key_of
+from reidd.daemon.retries import WINDOW_S, Repeat, Retries, key_of
 from reidd.daemon.rights import check, coarse_reply, may_see_scores
 from reidd.daemon.status import status
 from reidd.errors import BackendError, ReiddError, RequestError, StorageUnavailableError
@@ -60,7 +60,7 @@ class Server:
         self._front, self._pool, self._publisher = front, pool, publisher
         self._gallery, self._service = gallery, GalleryService(gallery)
         self._model, self._wakeup, self._ring, self._analytics = model, wakeup, ring, analytics
-        self._retries = Retries()
+        self._retries = Retries(known=gallery.answers(WINDOW_S), now=time.monotonic())
         self._started = time.monotonic()
         self._poller = zmq.Poller()
         for source in (*front.sources, pool.socket, wakeup.fileno()):
@@ -217,7 +217,10 @@ class Server:
 
     def _attempt(self, change: Change) -> Answer | ReiddError:
         try:
-            return self._service.answer(change.request, change.features)
+            answer = self._service.answer(change.request, change.features)
+            if change.client.retry:
+                self._gallery.keep_answer(change.client.retry, protocol.encode(answer.reply))
+            return answer
         except ReiddError as error:
             return error
         except Exception as error:  # the net around one request: the others of this turn are made all the same

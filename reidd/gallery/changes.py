@@ -45,6 +45,8 @@ class Delta:
     identities: dict[int, tuple[Identity, Identity]] = field(default_factory=dict)
     limit: tuple[Limit | None, Limit | None] | None = None
     ages: tuple[Ages, Ages] | None = None
+    answers: dict[bytes, bytes | None] = field(default_factory=dict)
+    """What the clients were told, by what a repeat has in common with the first; None takes an answer back."""
 
     def __bool__(self) -> bool:
         return bool(self.removed or self.added or self.identities or self.limit or self.ages)
@@ -62,6 +64,7 @@ class Delta:
             {id: (after, before) for id, (before, after) in self.identities.items()},
             (self.limit[1], self.limit[0]) if self.limit else None,
             (self.ages[1], self.ages[0]) if self.ages else None,
+            answers=dict.fromkeys(self.answers),
         )
 
     def extend(self, later: "Delta") -> None:

@@ -78,6 +78,11 @@ class Ledger:
         self._index.add(instance.number, instance.id)
         self._mutation.added[instance.number] = instance
 
+    def answer(self, key: bytes, answer: bytes) -> None:
+        """Keep what is told to a client, with the open transaction."""
+        if self._transaction is not None:
+            self._transaction.answers[key] = answer
+
     def stored(self, number: int) -> Instance:
         """Give an instance as the open transaction left it."""
         for open_delta in (self._mutation, self._transaction):

@@ -71,6 +71,10 @@ class Members:
         """
         return self._ledger.transaction()
 
+    def keep_answer(self, key: bytes, answer: bytes) -> None:
+        """Keep, with the open transaction, what a client is told, for it may ask again after a crash."""
+        self._ledger.answer(key, answer)
+
     def add(self, id: int, features: np.ndarray) -> Change:
         """Store features `(n, dim)` of an id, scaled to length 1, one after the other.
 

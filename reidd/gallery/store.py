@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from reidd.errors import FeatureSpaceError, GalleryError, StorageUnavailableError
-from reidd.gallery import tables
+from reidd.gallery import answers_table, tables
 from reidd.gallery.changes import Delta
 from reidd.gallery.contents import Contents
 from reidd.gallery.salvage import allocate, beside, finish_salvage, replace_damaged, sync
@@ -89,6 +89,14 @@ class Store:
                 tables.empty_log(connection)
             if not self._reserve.exists():
                 allocate(self._reserve, RESERVE_BYTES)
+
+    def answers(self, within_s: float) -> dict[bytes, bytes]:
+        """What clients were told in the last seconds; nothing when it cannot be read."""
+        try:
+            return answers_table.recent(self._open_connection(), within_s)
+        except tables.Error as error:
+            log.warning("the gallery store %s does not tell its latest answers: %s", self._path, error)
+            return {}
 
     def close(self) -> None:
         """Let go of the file. Twice is fine."""

@@ -1,10 +1,11 @@
-"""The store's tables: the only file that knows SQL."""
+"""The store's tables: with `answers_table` the only file that knows SQL."""
 
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from reidd.gallery import answers_table
 from reidd.gallery.aging import Ages
 from reidd.gallery.changes import Delta, Identity
 from reidd.gallery.contents import (
@@ -46,7 +47,7 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA secure_delete=ON")
-        connection.executescript(_TABLES)
+        connection.executescript(_TABLES + answers_table.TABLE)
     except BaseException:
         connection.close()
         raise
@@ -88,6 +89,7 @@ def write(connection: sqlite3.Connection, delta: Delta, *, next_instance: int | 
         connection.execute("UPDATE meta SET value = ? WHERE key = 'state'", (state.encode(),))
         if delta.ages:
             connection.execute("UPDATE meta SET value = ? WHERE key = 'ages'", (encoded_ages(delta.ages[1]),))
+        answers_table.write(connection, delta.answers)
 
 
 def read(connection: sqlite3.Connection, dim: int) -> Contents:

@@ -67,3 +67,20 @@ def test_a_request_that_the_daemon_took_to_its_grave_is_answered_by_the_next_one
         daemon.start()
         asking.join()
     assert answers[0].predictions[0].id == 1
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_repeat_after_a_restart_gets_the_same_answer_and_adds_nothing(daemon, how):
+    with daemon.client(timeout=30) as client, zmq.Context.instance().socket(zmq.DEALER) as asking:
+        asking.setsockopt(zmq.LINGER, 0)
+        asking.connect(daemon.endpoint)
+        add(asking, "before-1")
+        first = answer(asking)
+        daemon.end(how)
+        daemon.start()
+        daemon.wait_until_ready()
+        add(asking, "before-1")
+        assert answer(asking) == first
+        add(asking, "before-2")
+        assert answer(asking) != first
+        assert client.count(7) == 2

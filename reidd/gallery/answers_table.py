@@ -1,0 +1,38 @@
+"""The table of answers to the latest changes: written with the change, so that a repeat after a crash finds it."""
+
+import sqlite3
+import time
+from collections.abc import Mapping
+from zlib import crc32
+
+TABLE = """
+CREATE TABLE IF NOT EXISTS answers (
+    number INTEGER PRIMARY KEY, key BLOB NOT NULL, time_ns INTEGER NOT NULL, crc INTEGER NOT NULL, answer BLOB NOT NULL
+);
+"""
+KEPT = 1000
+"""Up to twice as many lie there. More than can be under way: only what a client heard no answer to is asked again."""
+
+
+def write(connection: sqlite3.Connection, answers: Mapping[bytes, bytes | None]) -> None:
+    """Add answers by the keys of their requests, and let old ones go; None takes one back."""
+    now_ns = time.time_ns()
+    rows = [(key, now_ns, crc32(answer, crc32(key)), answer) for key, answer in answers.items() if answer is not None]
+    connection.executemany("INSERT INTO answers (key, time_ns, crc, answer) VALUES (?, ?, ?, ?)", rows)
+    latest = connection.execute("SELECT max(number) FROM answers").fetchone()[0] or 0
+    # Now and then, for it takes longer than to write them.
+    if latest // KEPT > (latest - len(rows)) // KEPT:
+        connection.execute("DELETE FROM answers WHERE number <= ?", (latest - KEPT,))
+    taken_back = [(key,) for key, answer in answers.items() if answer is None]
+    connection.executemany("DELETE FROM answers WHERE key = ?", taken_back)
+
+
+def recent(connection: sqlite3.Connection, within_s: float) -> dict[bytes, bytes]:
+    """Read the whole ones of the last seconds. By the wall clock, as nothing else outlives a process."""
+    now_ns = time.time_ns()
+    rows = connection.execute("SELECT key, time_ns, crc, answer FROM answers ORDER BY number")
+    return {
+        key: answer
+        for key, time_ns, crc, answer in rows
+        if abs(now_ns - time_ns) < within_s * 1e9 and crc == crc32(answer, crc32(key))
+    }

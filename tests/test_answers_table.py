@@ -1,0 +1,74 @@
+"""What clients were told outlives a crash with the change it is about, and only with it."""
+
+import sqlite3
+
+import numpy as np
+import pytest
+
+from reidd.errors import StorageUnavailableError
+from reidd.gallery import Gallery, answers_table, tables
+
+SPACE = bytes(32)
+FEATURE = np.eye(4, dtype=np.float32)[:1]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "gallery.sqlite"
+
+
+def opened(path):
+    return Gallery.open(dim=4, space=SPACE, capacity=10, store_path=path)
+
+
+def add(gallery, key, reply=b"reply"):
+    with gallery.transaction():
+        gallery.add(1, FEATURE)
+        gallery.keep_answer(key, reply)
+
+
+def test_an_answer_is_found_by_the_next_process(path):
+    with opened(path) as gallery:
+        add(gallery, b"a")
+    with opened(path) as gallery:
+        assert gallery.answers(60) == {b"a": b"reply"}
+
+
+def test_an_old_answer_and_one_of_another_time_are_not(path, monkeypatch):
+    with opened(path) as gallery:
+        add(gallery, b"a")
+        now_ns = answers_table.time.time_ns()
+        for later_s in (61, -61):
+            monkeypatch.setattr(answers_table.time, "time_ns", lambda later_s=later_s: now_ns + later_s * 10**9)
+            assert gallery.answers(60) == {}
+
+
+def test_an_answer_goes_with_a_change_that_is_taken_back(path, monkeypatch):
+    with opened(path) as gallery:
+        add(gallery, b"a")
+        write = tables.write
+
+        def fails_afterwards(*arguments, **options):
+            write(*arguments, **options)
+            raise sqlite3.OperationalError("disk I/O error")
+
+        with monkeypatch.context() as failing:
+            failing.setattr(tables, "write", fails_afterwards)
+            with pytest.raises(StorageUnavailableError):
+                add(gallery, b"b")
+        add(gallery, b"c")
+        assert gallery.answers(60).keys() == {b"a", b"c"}
+        assert gallery.count() == 2
+
+
+def test_only_the_latest_are_kept_and_a_damaged_one_is_not_told(path, monkeypatch):
+    monkeypatch.setattr(answers_table, "KEPT", 3)
+    with opened(path) as gallery:
+        for key in (b"a", b"b", b"c", b"d", b"e", b"f"):
+            add(gallery, key)
+        assert gallery.answers(60).keys() == {b"d", b"e", b"f"}
+    connection = tables.connect(path)
+    connection.execute("UPDATE answers SET answer = x'00' WHERE key = x'65'")
+    connection.close()
+    with opened(path) as gallery:
+        assert gallery.answers(60).keys() == {b"d", b"f"}
