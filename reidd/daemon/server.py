@@ -149,6 +149,9 @@ class Server:
     def _route(
         self, client: Caller, request: protocol.AnyRequest, header: bytes, frames: list[bytes], changes: list[Change]
     ) -> None:
+        if (features := self._service.given(request, frames)) is not None:
+            changes.append(Change(client, request, features))
+            return
         job = Job(client, request, header, frames, time.monotonic() + request.deadline_ms / 1000)
         match request:
             case protocol.Status():

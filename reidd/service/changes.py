@@ -6,10 +6,10 @@ import msgspec
 import numpy as np
 
 from reidd import protocol
-from reidd.errors import RequestError
+from reidd.errors import FeatureError, RequestError
 from reidd.gallery import Change, Gallery
 from reidd.protocol import Event, PredictionRecord, ResultRecord
-from reidd.service import Answer, float32_bytes
+from reidd.service import Answer, Frame, float32_bytes, float32_rows
 
 
 class GalleryService:
@@ -40,6 +40,20 @@ class GalleryService:
             case protocol.Rows():
                 return self._rows(request)
         return self._mend(request)
+
+    def given(self, request: protocol.AnyRequest, frames: Sequence[Frame]) -> np.ndarray | None:
+        """The features that are to be stored as they are; None when there is an image, for a worker to look at."""
+        if not isinstance(request, protocol.AddToGallery):
+            return None
+        dim = self._gallery.reader.dim
+        rows = [np.empty((0, dim), np.float32)]
+        for part, frame in zip(request.parts, frames, strict=True):
+            if not isinstance(part, protocol.Feature):
+                return None
+            if part.shape[1] != dim:
+                raise FeatureError(f"feature has {part.shape[1]} values; this gallery's have {dim}")
+            rows.append(float32_rows(part.shape, frame))
+        return np.concatenate(rows)
 
     def labelled(self, records: Sequence[ResultRecord]) -> list[ResultRecord]:
         """Put the ids' names into predictions."""

@@ -190,6 +190,19 @@ def test_a_saved_gallery_is_put_back_while_the_daemon_is_stopped(daemon, gallery
         assert (client.ids(), client.count(), client.id_labels()) == ([1, 2], 6, {1: "Ann"})
 
 
+def test_features_are_stored_while_every_worker_stands_still(daemon):
+    with daemon.client() as client:
+        for worker in workers_of(daemon):
+            os.kill(worker, signal.SIGSTOP)
+        client.add_features_to_gallery(np.eye(40, 256, dtype=np.float32), 1)
+        assert client.count() == 40
+        with pytest.raises(reidd.FeatureError, match="feature has 3 values; this gallery's have 256"):
+            client.add_features_to_gallery(np.eye(3, dtype=np.float32), 1)
+        with pytest.raises(reidd.FeatureError, match="NaN"):
+            client.add_features_to_gallery(np.full((1, 256), np.nan, np.float32), 1)
+        assert client.count() == 40
+
+
 def test_a_damaged_store_is_told_and_the_rest_is_served(daemon):
     with daemon.client() as client:
         client.add_features_to_gallery(np.eye(40, 256, dtype=np.float32), 1)
