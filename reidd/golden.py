@@ -8,7 +8,10 @@ from reidd.errors import ConfigError
 from reidd.model import ModelConfig
 
 WORST_COSINE = 0.98
-"""Below this, what two backends make of one crop is not one feature: they must not share a gallery."""
+"""Below this, what two backends make of one crop is not one feature: they must not share a gallery.
+
+Measured over 40 crops, worst: float files 1.0000, dynamic range 0.9996, int8 0.9964; two networks of one family -0.11.
+"""
 
 SAME_COSINE = 0.9999
 """One network in float twice: batches, runtimes and their rounding make less of a difference."""

@@ -24,7 +24,10 @@ PACKAGES = (
     "onnxruntime",
 )
 RANK_AGREEMENT = 0.9
-"""Where all images look alike to the network, cosines are high and only the order of the nearest tells."""
+"""Where all images look alike to the network, cosines are high and only the order of the nearest tells: with pixels
+scaled wrongly the embedded int8 file kept a worst cosine of 0.990, and agreed on 72 % of the
+nearest. Right, it has 100 %.
+"""
 
 
 def verify(

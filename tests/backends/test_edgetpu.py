@@ -1,7 +1,6 @@
 """The Edge TPU keeps the contract, on a stand-in; each way it fails has its own message; real ones are marked."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 import reidd_edgetpu
 from fake_edgetpu import FakeEdgeTPU, write_model
-from reidd_edgetpu import Device, EdgeTPU, device_obstacle, devices
+from reidd_edgetpu import Device, EdgeTPU, device_obstacle, devices, try_apart
 
 from reidd.engines import Accelerator, Engine
 from reidd.errors import BackendError, BackendUnavailableError
@@ -19,6 +18,7 @@ from reidd.features import Extractor
 from reidd.model import ModelConfig
 from reidd.plugins import Registry
 from reidd.testing import BackendContract
+from reidd.trials import examine
 
 pytestmark = [
     # A delegate that could not be made raises again when it is collected: in both runtimes.
@@ -87,6 +87,29 @@ def test_a_device_that_lies_is_not_believed(stick, mode):
     stick.behave(mode)
     with pytest.raises((BackendUnavailableError, BackendError), match=LIES[mode]):
         load(stick, model)
+
+
+def test_what_the_throw_away_process_said_is_passed_on(stick):
+    stick.behave("fails")
+    model = ModelConfig(stick.model)
+    with pytest.raises(RuntimeError, match="USB transfer error 2"):
+        try_apart(model.read(model.file(EdgeTPU.formats)))
+
+
+def examined(stick):
+    model = ModelConfig(stick.model)
+    return examine(model, model.file(EdgeTPU.formats), Engine.TFLITE, Accelerator.EDGE_TPU)
+
+
+def test_a_slow_device_is_believed_and_timed(stick):
+    stick.behave("slow 20")
+    assert examined(stick).ms >= 20
+
+
+def test_a_device_that_dies_on_its_way_is_an_error_of_the_machine(stick):
+    stick.behave("dies after 9")
+    with pytest.raises(BackendError, match=r"TFLITE/EDGE_TPU crashed \(SIGABRT\) on test/pool"):
+        examined(stick)
 
 
 def test_a_device_that_fails_later_is_an_error_of_the_machine(stick, image):
@@ -176,9 +199,9 @@ def test_the_device_that_is_wanted_is_looked_for(tmp_path, wanted, message):
     assert obstacle is None if message is None else message in obstacle
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may open everything")
-def test_a_device_that_one_may_not_open_names_the_udev_rule(stick):
-    next(devices()).node.chmod(0)
+def test_a_device_that_one_may_not_open_names_the_udev_rule(stick, monkeypatch):
+    # Root may open everything, and tests often run as root.
+    monkeypatch.setattr(reidd_edgetpu.os, "access", lambda node, mode: False)
     assert "udev rule SUBSYSTEM" in EdgeTPU.obstacle(Accelerator.EDGE_TPU)
 
 
