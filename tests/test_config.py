@@ -43,6 +43,8 @@ def test_keys_are_read(tmp_path):
         ("engines = []", "engines"),
         ('[[engines]]\nengine = "STEAM"', "engines[0].engine"),
         ('[[engines]]\nengine = "DNN"\nspeed = 3', "engines[0]"),
+        ('[[engines]]\nengine = "TFLIT"', "did you mean 'TFLITE'"),
+        ('[[engines]]\nengine = "DNN"\nacelerator = "CPU"', "did you mean 'accelerator'"),
         ("workers = ", "is no TOML"),
     ],
 )

@@ -60,7 +60,7 @@ def identify(
         )
     if json:
         show.as_json([_answer_json(path, answer) for path, answer in answers])
-    else:
+    elif answers:
         columns = ("image", "rank", "id", "label", "distance", "verdict")
         show.table(columns, [row for path, answer in answers for row in _answer_rows(path, answer)])
     _end(len(files) - len(answers), len(files))

@@ -1,5 +1,6 @@
 """Commands that mend a gallery: the same person under two ids, an image under the wrong one, a change one regrets."""
 
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,8 @@ from reidd.cli import show
 from reidd.cli.daemon_options import Endpoint, Timeout, client
 from reidd.cli.gallery import Id
 from reidd.cli.image_files import content
+
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 OtherId = Annotated[int, typer.Argument(metavar="INTO", min=0, help="The id that the instances get.")]
 
@@ -97,7 +100,7 @@ def unpin(id: Id, endpoint: Endpoint = None, timeout: Timeout = 5.0) -> None:
 
 
 def ttl(
-    hours: Annotated[float, typer.Argument(metavar="HOURS", min=0, help="Hours of serving; 0 is for ever.")],
+    time: Annotated[str, typer.Argument(metavar="TIME", help="Of serving, such as 30s, 15m, 2h or 7d; 0 is for ever.")],
     id: Annotated[
         int | None, typer.Option("--id", min=0, help="Only this id; by default all that are not pinned.")
     ] = None,
@@ -105,7 +108,15 @@ def ttl(
     timeout: Timeout = 5.0,
 ) -> None:
     """Let instances live for some time only."""
+    seconds = _seconds(time)
     with client(endpoint, timeout) as daemon:
-        daemon.set_ttl(hours * 3600 or None, id)
+        daemon.set_ttl(seconds or None, id)
     whose = "all instances live" if id is None else f"instances of id {id} live"
-    show.console().print(f"{whose} {f'{hours:g} hours' if hours else 'for ever'}")
+    show.console().print(f"{whose} {time if seconds else 'for ever'}")
+
+
+def _seconds(time: str) -> float:
+    found = re.fullmatch(r"(\d+(?:\.\d*)?)([smhd])", time)
+    if found is None and time != "0":
+        raise typer.BadParameter(f"{time!r} is no time; expected such as 30s, 15m, 2h, 7d, or 0", param_hint="TIME")
+    return float(found[1]) * SECONDS[found[2]] if found else 0.0

@@ -84,6 +84,7 @@ def restore(
 def status(json: show.Json = False, endpoint: Endpoint = None, timeout: Timeout = 5.0) -> None:
     """Say how the daemon is."""
     import msgspec
+    from rich.text import Text
 
     with client(endpoint, timeout) as daemon:
         answer = msgspec.to_builtins(daemon.status())
@@ -95,8 +96,9 @@ def status(json: show.Json = False, endpoint: Endpoint = None, timeout: Timeout 
     answer["uptime"] = f"{answer['uptime']:.0f} s"
     answer["limit"] = "{0[0]} per id, {0[1]}".format(answer["limit"]) if answer["limit"] else "none"
     answer["space"] = answer["space"][:16] + "…"
-    answer["pairs"] = "\n".join(_pair_line(pair) for pair in answer["pairs"])
-    answer["damage"] = "\n".join(answer["damage"]) or "none"
+    answer["ttl_s"] = "for ever" if answer["ttl_s"] is None else f"{answer['ttl_s']:g} s of serving"
+    answer["pairs"] = Text("\n".join(_pair_line(pair) for pair in answer["pairs"]))
+    answer["damage"] = Text("\n".join(answer["damage"]) or "none")
     show.table(("", "daemon"), [(key.replace("_", " "), value) for key, value in answer.items() if value is not None])
 
 
@@ -163,4 +165,4 @@ def _event_line(event: dict[str, Any]) -> str:
         for p in r["predictions"][:1]
     ]
     details = [*named, *(f"{key}={value}" for key, value in rest.items())]
-    return f"{when} {event['seq']:>6} {event['type']:<11} {'; '.join(details)}"
+    return show.printable(f"{when} {event['seq']:>6} {event['type']:<11} {'; '.join(details)}")

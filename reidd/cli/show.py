@@ -42,7 +42,12 @@ def cell_text(value: Any) -> str:
     """A table's cell: distances with three decimals, nothing for None."""
     if value is None:
         return ""
-    return f"{value:.3f}" if isinstance(value, float) else str(value).replace("[", "\\[")
+    return f"{value:.3f}" if isinstance(value, float) else printable(str(value)).replace("[", "\\[")
+
+
+def printable(text: str) -> str:
+    """Text that does nothing to a terminal, for labels are anybody's: what is no letter is shown by its number."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def counted(count: int, noun: str) -> str:

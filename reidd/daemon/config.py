@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -100,7 +101,16 @@ def parse(path: Path) -> Config:
         return msgspec.convert(raw, Config)
     except msgspec.ValidationError as error:
         text, _, where = str(error).partition(" - at `$")
-        raise ConfigError(f"{path}: {where.strip('`').lstrip('.')}: {text}") from None
+        raise ConfigError(f"{path}: {where.strip('`').lstrip('.')}: {text}{_meant(text)}") from None
+
+
+def _meant(text: str) -> str:
+    """The right word nearest to a wrong one within the engines, the only key that has more inside."""
+    if found := re.search("unknown field `(.*)`", text):
+        return _nearest(found[1], Pair.__struct_fields__)
+    if found := re.search("Invalid enum value '(.*)'", text):
+        return _nearest(found[1], [name.value for name in (*Engine, *Accelerator)])
+    return ""
 
 
 def _nearest(key: str, known: Iterable[str]) -> str:

@@ -72,7 +72,8 @@ def serve(settings: Settings) -> None:
         os.umask(0o027)
         _make_folder(settings.runtime)
         _make_folder(settings.state)
-        stack.enter_context(_only_one(settings.runtime))
+        for folder in {settings.runtime, settings.state}:
+            stack.enter_context(_only_one(folder))
         asked_to_stop, wakeup = _heed_signals(stack)
         memory.bound(settings.capacity, settings.model.extras.dim or MOST_DIM)
         context = stack.enter_context(zmq.Context())
@@ -158,7 +159,7 @@ def _make_folder(folder: Path) -> None:
 
 @contextmanager
 def _only_one(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock for life, for a second process could silently take over the sockets' paths."""
+    """Hold a folder's lock for life, for a second process could silently take over the sockets' paths."""
     with (folder / "reidd.lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -166,7 +167,7 @@ def _only_one(folder: Path) -> Iterator[None]:
             lock.seek(0)
             pid = lock.read().strip() or "unknown"
             raise ConfigError(
-                f"{folder}: another reidd (pid {pid}) serves this folder; stop it or choose another"
+                f"{folder}: another reidd (pid {pid}) uses this folder; stop it or choose another"
             ) from None
         lock.truncate(0)
         lock.write(str(os.getpid()))

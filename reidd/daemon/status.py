@@ -43,6 +43,7 @@ def status(
         dim=gallery.reader.dim,
         space=gallery.reader.space.hex(),
         limit=(gallery.limit.at_most, gallery.limit.drop_method) if gallery.limit else None,
+        ttl_s=gallery.ttl_s,
         ring=str(ring),
         analytics=analytics,
         epoch=publisher.epoch,

@@ -47,6 +47,11 @@ class Members:
         """How many instances an id may keep and what goes to make room, or None for no limit."""
         return self._index.limit
 
+    @property
+    def ttl_s(self) -> float | None:
+        """How many seconds of serving instances live, or None for ever; an id may have a time of its own."""
+        return self._index.ages.ttl_s
+
     def ids(self) -> list[int]:
         """List the distinct ids, ascending."""
         return self._index.ids()

@@ -104,6 +104,7 @@ class StatusReply(Reply, frozen=True, kw_only=True, tag="status"):
     seq: int
     degraded: bool = False
     pairs: list[PairRecord] = []
+    ttl_s: float | None = None
     damage: list[str] = []
     """What was wrong with the stored gallery at the start, in sentences."""
     model_labels: list[str] | None = None

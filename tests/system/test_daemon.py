@@ -19,6 +19,7 @@ import reidd
 from reidd import places, protocol
 from reidd.arguments import image_parts
 from reidd.client import subscribed
+from reidd.gallery import Gallery
 
 
 def workers_of(daemon: Daemon) -> list[int]:
@@ -218,19 +219,30 @@ def test_a_damaged_store_is_told_and_the_rest_is_served(daemon):
     assert "stored gallery: " in daemon.log.read_text()
 
 
-def test_a_second_daemon_on_the_same_folder_is_refused_and_the_first_goes_on(daemon, image):
+@pytest.mark.parametrize("shared", ["runtime", "state"])
+def test_a_second_daemon_on_the_same_folder_is_refused_and_the_first_goes_on(daemon, image, shared):
+    folders = {"runtime": daemon.folder / "run2", "state": daemon.folder / "state2", shared: getattr(daemon, shared)}
     second = subprocess.run(
-        [sys.executable, "-m", "reidd", "serve", "--runtime-folder", daemon.runtime, "--state-folder", daemon.state],
+        [sys.executable, "-m", "reidd", "serve", *(f"--{kind}-folder={path}" for kind, path in folders.items())],
         capture_output=True,
         text=True,
         timeout=30,
         check=False,
     )
     assert second.returncode == 78
-    assert f"another reidd (pid {daemon.process.pid})" in second.stderr
+    assert f"{folders[shared]}: another reidd (pid {daemon.process.pid})" in second.stderr
     assert "Traceback" not in second.stderr
     with daemon.client() as client:
         assert client.re_id_image(image).predictions == []
+
+
+def test_a_gallery_of_another_model_is_the_operators_to_mend(short_folder):
+    state = short_folder / "state"
+    state.mkdir()
+    Gallery.open(dim=8, space=bytes(32), store_path=state / places.STORE).close()
+    started = Daemon(short_folder)
+    assert started.process.wait(60) == 78
+    assert "another space" in started.log.read_text()
 
 
 def test_an_absent_daemon_is_said_within_the_timeout(short_folder):
