@@ -13,7 +13,7 @@ from reidd import protocol
 from reidd.analytics import json_value, result_records
 from reidd.arguments import chunks, counted, feature_parts, image_parts, listed, question
 from reidd.errors import FeatureSpaceError, ReiddError
-from reidd.gallery import Rows, archive
+from reidd.gallery import Limit, Rows, Settings, archive
 from reidd.images import Image, pixels
 from reidd.results import ReIdentificationPrediction, ReIdentificationResults
 from reidd.service import float32_rows
@@ -72,7 +72,7 @@ class Identifier(ABC):
             rows.append(self._array(request, frames))
         return np.concatenate(rows, axis=1)
 
-    def set_per_id_gallery_limit(self, count: int, drop_method: str) -> None:
+    def set_per_id_gallery_limit(self, count: int, drop_method: str) -> int:
         """Keep at most `count` instances of each id; at once, and from now on.
 
         Args:
@@ -80,10 +80,14 @@ class Identifier(ABC):
             drop_method: which *stored* instance makes room when another is added: "drop_oldest", "drop_latest",
                 "drop_random", or "drop_redundant", the one most like its neighbours.
 
+        Returns:
+            How many instances were dropped at once.
+
         Raises:
             RequestError: the count is below 1, or there is no such method; names those there are.
         """
-        self._ask(protocol.SetPerIdGalleryLimit(count=counted(count), drop_method=drop_method))
+        request = protocol.SetPerIdGalleryLimit(count=counted(count), drop_method=drop_method)
+        return len(self._answer(protocol.Changed, request)[0].dropped)
 
     def add_to_gallery(self, image: Image | Sequence[Image], id: int, flip_horizontal: bool = True) -> None:
         """Store the feature of an image, or of each image of a list, under an id.
@@ -195,9 +199,12 @@ class Identifier(ABC):
         """Make one instance, by its number, another id's. Raises RequestError when the gallery does not hold it."""
         self._ask(protocol.Move(instance=counted(instance, "instance"), id=protocol.checked_id(id)))
 
-    def undo(self) -> None:
-        """Take the latest change of the gallery back; again for the one before. Raises RequestError at the end."""
-        self._ask(protocol.Undo())
+    def undo(self) -> str:
+        """Take the latest change of the gallery back; again for the one before. Returns what that had done, in words.
+
+        Raises RequestError when there is none: up to 32 are remembered, since the start.
+        """
+        return self._answer(protocol.Changed, protocol.Undo())[0].taken_back
 
     def set_ttl(self, seconds: float | None, id: int | None = None) -> None:
         """Let instances live so many seconds of serving, those of one id or all that are not pinned; None is for ever.
@@ -223,8 +230,9 @@ class Identifier(ABC):
 
     def count(self, id: int | None = None) -> int:
         """How many instances the gallery holds, of one id or of all; 0 for an id it does not know."""
-        wanted = None if id is None else protocol.checked_id(id)
-        return sum(record.count for record in self.id_records() if wanted in (None, record.id))
+        only = [] if id is None else [protocol.checked_id(id)]
+        reply, _ = self._answer(protocol.IdList, protocol.Ids(only=only))
+        return reply.count if id is None else sum(record.count for record in reply.ids)
 
     def clear(self) -> None:
         """Forget every id."""
@@ -239,12 +247,26 @@ class Identifier(ABC):
         return {record.id: record.label for record in self.id_records() if record.label is not None}
 
     def save_gallery(self, path: str | os.PathLike[str]) -> None:
-        """Write all instances, with ids and labels, to one file: features, never images."""
+        """Write all instances, with ids, labels, pins, limit and times to live, to one file: features, never images."""
         space, dim = self._space()
-        archive.save(Path(path), _collected(self._rows(), dim), labels=self.id_labels(), space=space)
+        known, _ = self._answer(protocol.IdList, protocol.Ids())
+        archive.save(
+            Path(path),
+            _collected(self._rows(), dim),
+            labels={record.id: record.label for record in known.ids if record.label is not None},
+            space=space,
+            settings=Settings(
+                tuple(record.id for record in known.ids if record.pinned),
+                {record.id: record.ttl_s for record in known.ids if record.ttl_s is not None},
+                Limit(*known.limit) if known.limit else None,
+                known.ttl_s,
+            ),
+        )
 
     def load_gallery(self, path: str | os.PathLike[str]) -> None:
-        """Add all instances of a file that `save_gallery` wrote to this gallery.
+        """Add all instances of a file that `save_gallery` wrote to this gallery, with their labels and pins.
+
+        The file's limit and its gallery's time to live come along when this gallery is empty.
 
         Raises:
             GalleryError: the file is damaged or is no saved gallery.
@@ -255,10 +277,23 @@ class Identifier(ABC):
             raise FeatureSpaceError(
                 f"{path} holds features of another network or preprocessing; enrol from images again"
             )
+        was_empty = self.count() == 0
         for start, end in _runs(saved.rows.ids):
             self.add_features_to_gallery(saved.rows.features[start:end], int(saved.rows.ids[start]))
         for id, label in saved.labels.items():
             self.set_label(id, label)
+        if saved.settings is not None:
+            self._adopt(saved.settings, whole=was_empty)
+
+    def _adopt(self, settings: Settings, *, whole: bool) -> None:
+        for id in settings.pinned:
+            self.pin(id)
+        for id, ttl_s in settings.ttls_s.items():
+            self.set_ttl(ttl_s, id)
+        if whole and settings.limit is not None:
+            self.set_per_id_gallery_limit(*settings.limit)
+        if whole:
+            self.set_ttl(settings.ttl_s)
 
     def publish_analytics(
         self,

@@ -50,6 +50,17 @@ class TestTimeToLive:
             assert self.live(gallery, clock, 50) == [(2, 2)]
             assert gallery.count() == 0
 
+    def test_a_time_to_live_is_taken_back_and_the_clock_goes_on(self, clock):
+        with self.opened(clock) as gallery:
+            gallery.set_ttl(1000)
+            gallery.add(1, feature(1))
+            gallery.set_ttl(50)
+            assert self.live(gallery, clock, 40) == []
+            gallery.undo()
+            assert gallery.settings().ttl_s == 1000
+            assert self.live(gallery, clock, 900) == []
+            assert self.live(gallery, clock, 100) == [(1, 1)]
+
     def test_an_id_can_have_a_time_of_its_own(self, clock):
         with self.opened(clock) as gallery:
             gallery.set_ttl(1000)

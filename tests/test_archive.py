@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from reidd.errors import GalleryError
-from reidd.gallery import Gallery, archive
+from reidd.gallery import Gallery, Limit, Settings, archive
 
 SPACE = bytes(range(32))
 FEATURES = np.random.default_rng(0).normal(size=(20, 8)).astype(np.float32)
@@ -21,8 +21,12 @@ def saved(tmp_path):
         for n in range(20):
             gallery.add(n % 6, FEATURES[n : n + 1])
         gallery.set_label(3, "eve")
+        gallery.pin(2)
+        gallery.set_ttl(60.5, 4)
+        gallery.set_ttl(3600)
+        gallery.set_limit(6, "drop_latest")
         rows = gallery.reader.rows()
-        archive.save(tmp_path / "gallery.npz", rows, labels=gallery.labels(), space=SPACE)
+        archive.save(tmp_path / "gallery.npz", rows, labels=gallery.labels(), space=SPACE, settings=gallery.settings())
     return tmp_path / "gallery.npz", rows
 
 
@@ -32,6 +36,7 @@ class TestSaving:
         loaded = archive.load(path)
         assert all(np.array_equal(one, other) for one, other in zip(loaded.rows, rows, strict=True))
         assert (loaded.labels, loaded.space) == ({3: "eve"}, SPACE)
+        assert loaded.settings == Settings((2,), {4: 60.5}, Limit(6, "drop_latest"), 3600)
 
     def test_nobody_but_its_owner_may_read_it(self, saved):
         path, _ = saved
@@ -114,7 +119,7 @@ class TestRestoring:
         with opened() as gallery:
             gallery.add(99, FEATURES[:5])
             backup = archive.load(path)
-            change = gallery.restore(backup.rows, backup.labels)
+            change = gallery.restore(backup.rows, backup.labels, backup.settings)
             held = gallery.reader.rows()
             assert (len(change.added), change.removed) == (20, 5)
             assert held.ids.tolist() == rows.ids.tolist()
@@ -122,6 +127,17 @@ class TestRestoring:
             assert np.allclose(held.features, rows.features, atol=1e-6)
             assert held.numbers.tolist() == list(range(6, 26))
             assert gallery.labels() == {3: "eve"}
+            assert gallery.settings() == backup.settings
+            gallery.undo()
+            assert (gallery.count(), gallery.settings()) == (5, Settings())
+
+    def test_a_backup_of_old_leaves_the_settings_as_they_are(self, tmp_path):
+        with opened() as gallery:
+            archive.save(tmp_path / "old", gallery.reader.rows(), labels={}, space=SPACE)
+            gallery.set_limit(3, "drop_random")
+            backup = archive.load(tmp_path / "old")
+            gallery.restore(backup.rows, backup.labels, backup.settings)
+            assert gallery.settings() == Settings(limit=Limit(3, "drop_random"))
 
     def test_a_backup_too_large_changes_nothing(self, saved):
         backup = archive.load(saved[0])

@@ -50,7 +50,8 @@ def test_the_table_for_people_names_image_id_label_distance_and_verdict(run):
 def test_ids_limit_remove_clear(run, client):
     run("add", 1, f"{GALLERY}/1_*.jpg")
     run("add", 2, f"{GALLERY}/2_*.jpg")
-    assert run("limit", 2, "drop_oldest").returncode == 0
+    assert "; dropped 2 instances now" in run("limit", 2, "drop_oldest").stdout
+    assert "dropped" not in run("limit", 2, "drop_redundant").stdout
     assert [(r["id"], r["count"]) for r in json.loads(run("ids", "--json").stdout)] == [(1, 2), (2, 2)]
     assert run("remove", 1).returncode == 0
     assert client.ids() == [2]
@@ -63,7 +64,7 @@ def test_a_gallery_is_mended(run, client):
     run("add", 2, f"{GALLERY}/2_*.jpg")
     assert "nearest id" in run("explain", QUERIES / "1_f0300.jpg").stdout
     assert "now has 6" in run("merge", 2, 1).stdout
-    assert "2 ids" in run("undo").stdout
+    assert "taken back: 3 instances moved to id 1; the gallery has 6 instances of 2 ids" in run("undo").stdout
     assert "of 1 id\n" in run("undo").stdout  # all images of one `add` together
     run("add", 2, f"{GALLERY}/2_*.jpg")
     assert run("rename", 2, 5).returncode == run("pin", 5).returncode == 0

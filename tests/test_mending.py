@@ -22,7 +22,7 @@ def test_two_ids_of_one_person_are_merged_and_that_can_be_undone(identifier, gal
     enrol(identifier, gallery_crops[:6])
     identifier.merge(2, 1)
     assert (identifier.ids(), identifier.count(1)) == ([1], 6)
-    identifier.undo()
+    assert identifier.undo() == "3 instances moved to id 1"
     assert (identifier.ids(), identifier.count(1), identifier.count(2)) == ([1, 2], 3, 3)
 
 
@@ -67,6 +67,19 @@ def test_pins_and_times_to_live_are_kept_with_the_ids(identifier, image):
             ask(*arguments)
 
 
+def test_the_limit_comes_along_into_an_empty_gallery_only(identifier, gallery_crops, tmp_path):
+    enrol(identifier, gallery_crops)
+    assert identifier.set_per_id_gallery_limit(2, "drop_redundant") == 6
+    identifier.save_gallery(tmp_path / "gallery")
+    assert identifier.set_per_id_gallery_limit(3, "drop_oldest") == 0
+    identifier.load_gallery(tmp_path / "gallery")
+    assert identifier.count(1) == 3
+    identifier.clear()
+    identifier.load_gallery(tmp_path / "gallery")
+    enrol(identifier, gallery_crops)
+    assert identifier.count(1) == 2
+
+
 def test_ids_count_and_clear(identifier, gallery_crops):
     enrol(identifier, gallery_crops)
     assert identifier.ids() == [1, 2, 3, 4, 5, 6]
@@ -78,12 +91,15 @@ def test_ids_count_and_clear(identifier, gallery_crops):
 def test_a_gallery_saved_and_loaded_gives_the_same_answers(identifier, gallery_crops, query_crops, tmp_path):
     enrol(identifier, gallery_crops)
     identifier.set_label(2, "Bea")
+    identifier.pin(3)
+    identifier.set_ttl(3600, 4)
+    known = identifier.id_records()
     before = [identifier.re_id_image(image, top_k=6) for _, image in query_crops[:3]]
     identifier.save_gallery(tmp_path / "gallery")
     identifier.clear()
     identifier.load_gallery(tmp_path / "gallery")
     after = [identifier.re_id_image(image, top_k=6) for _, image in query_crops[:3]]
-    assert identifier.id_labels() == {2: "Bea"}
+    assert identifier.id_records() == known
     for one, other in zip(before, after, strict=True):
         assert [p.id for p in one.predictions] == [p.id for p in other.predictions]
         assert np.allclose(one.distance_matrix, other.distance_matrix, atol=1e-5)

@@ -122,8 +122,9 @@ def limit(
 ) -> None:
     """Limit the instances of each id, now and from now on."""
     with client(endpoint, timeout) as daemon:
-        daemon.set_per_id_gallery_limit(count, method)
-    show.console().print(f"each id keeps at most {show.counted(count, 'instance')} ({method})")
+        dropped = daemon.set_per_id_gallery_limit(count, method)
+    gone = f"; dropped {show.counted(dropped, 'instance')} now" if dropped else ""
+    show.console().print(f"each id keeps at most {show.counted(count, 'instance')} ({method}){gone}")
 
 
 def save(

@@ -78,11 +78,14 @@ def move(
 
 
 def undo(endpoint: Endpoint = None, timeout: Timeout = 5.0) -> None:
-    """Take the latest change of the gallery back, a new limit too; again for the one before."""
+    """Take the latest change of the gallery back, a new limit too; again for the one before.
+
+    The daemon remembers up to 32 changes, and none of before its start.
+    """
     with client(endpoint, timeout) as daemon:
-        daemon.undo()
+        taken_back = daemon.undo()
         left = f"{show.counted(daemon.count(), 'instance')} of {show.counted(len(daemon.ids()), 'id')}"
-    show.console().print(f"taken back; the gallery has {left}")
+    show.console().print(f"taken back: {taken_back}; the gallery has {left}")
 
 
 def pin(id: Id, endpoint: Endpoint = None, timeout: Timeout = 5.0) -> None:

@@ -77,7 +77,7 @@ def restore(
     store = (state_folder or _path(chosen.state_folder) or places.state_folder()) / places.STORE
     dim = saved.rows.features.shape[1]
     with Gallery.open(dim=dim, space=saved.space, capacity=chosen.capacity, store_path=store) as gallery:
-        change = gallery.restore(saved.rows, saved.labels)
+        change = gallery.restore(saved.rows, saved.labels, saved.settings)
     show.console().print(f"{len(change.added)} instances put back, in place of {change.removed}")
 
 

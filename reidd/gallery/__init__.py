@@ -1,6 +1,6 @@
 """The gallery: features by id, in shared memory for readers and in SQLite for ever."""
 
-from reidd.gallery.changes import Change
+from reidd.gallery.changes import Change, Settings
 from reidd.gallery.explain import Explanation, explained
 from reidd.gallery.gallery import Gallery
 from reidd.gallery.instance import Instance, Rows
@@ -19,5 +19,6 @@ __all__ = [
     "Reader",
     "Ring",
     "Rows",
+    "Settings",
     "explained",
 ]

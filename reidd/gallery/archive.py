@@ -9,9 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 
 from reidd.errors import GalleryError
+from reidd.gallery.changes import Settings
 from reidd.gallery.instance import Rows
 from reidd.gallery.salvage import sync
 
@@ -24,10 +26,12 @@ class Archive(NamedTuple):
     rows: Rows
     labels: Mapping[int, str]
     space: bytes
+    settings: Settings | None = None
+    """None in a file of a reidd that did not save them."""
 
 
-def save(path: Path, rows: Rows, *, labels: Mapping[int, str], space: bytes) -> None:
-    """Write rows and labels to `path`, in place of what was there, so that a crash leaves the old or the new file.
+def save(path: Path, rows: Rows, *, labels: Mapping[int, str], space: bytes, settings: Settings | None = None) -> None:
+    """Write all of this to `path`, in place of what was there, so that a crash leaves the old or the new file.
 
     Raises GalleryError when it cannot be written.
     """
@@ -40,6 +44,8 @@ def save(path: Path, rows: Rows, *, labels: Mapping[int, str], space: bytes) -> 
         "space": _bytes(space),
         "format": _bytes(_FORMAT.encode()),
     }
+    if settings is not None:
+        content["settings"] = _bytes(msgspec.json.encode(settings._replace(ttls_s=dict(settings.ttls_s))))
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with unfinished.open("wb") as file:
@@ -81,7 +87,8 @@ def load(path: Path) -> Archive:
         raise GalleryError(f"the gallery file {str(path)!r} is damaged: its checksum does not match its content")
     rows = Rows(content["instances"], content["ids"], content["times_ns"], content["features"])
     labels = {int(id): str(label) for id, label in json.loads(content["labels"].tobytes()).items()}
-    return Archive(rows, labels, content["space"].tobytes())
+    settings = msgspec.json.decode(content["settings"].tobytes(), type=Settings) if "settings" in content else None
+    return Archive(rows, labels, content["space"].tobytes(), settings)
 
 
 def _bytes(value: bytes) -> np.ndarray:

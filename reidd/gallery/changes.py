@@ -1,6 +1,8 @@
 """What a mutation changes: as told to the caller, and in a form that can be put together and taken back."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
 from reidd.gallery.aging import Ages
@@ -19,6 +21,8 @@ class Change(NamedTuple):
     removed: int = 0
     moved: tuple[int, ...] = ()
     """Now of another id."""
+    taken_back: str = ""
+    """What an undone mutation had done, in words."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,16 @@ class Identity:
 
 
 _NOTHING_KNOWN = Identity()
+
+
+class Settings(NamedTuple):
+    """What holds for a gallery beside its instances and labels, as an archive carries it."""
+
+    pinned: tuple[int, ...] = ()
+    ttls_s: Mapping[int, float] = MappingProxyType({})
+    """The time to live of ids that have one of their own."""
+    limit: Limit | None = None
+    ttl_s: float | None = None
 
 
 @dataclass(slots=True)

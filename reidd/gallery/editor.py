@@ -11,7 +11,7 @@ from reidd.gallery.changes import Delta, Identity
 from reidd.gallery.index import Index
 from reidd.gallery.instance import Instance
 from reidd.gallery.ledger import Ledger
-from reidd.gallery.policy import surplus
+from reidd.gallery.policy import Limit, surplus
 
 
 class Editor:
@@ -73,6 +73,11 @@ class Editor:
         before = self._index.identity(id)
         if before != identity:
             self._ledger.put(Delta(identities={id: (before, identity)}))
+
+    def set_limit(self, limit: Limit | None) -> None:
+        """Let every id keep so many from now on; what is there already is not trimmed."""
+        if limit != self._index.limit:
+            self._ledger.put(Delta(limit=(self._index.limit, limit)))
 
     def set_ages(self, ages: Ages) -> None:
         """Keep this about the ages of instances."""

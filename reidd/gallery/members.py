@@ -11,12 +11,13 @@ import numpy as np
 from reidd.distances import unit
 from reidd.errors import FeatureError, GalleryError, RequestError
 from reidd.gallery.aging import checked_ttl
-from reidd.gallery.changes import Change, Delta, Identity
+from reidd.gallery.changes import Change, Identity, Settings
 from reidd.gallery.editor import Editor
 from reidd.gallery.index import Index
 from reidd.gallery.instance import Rows
 from reidd.gallery.ledger import Ledger
 from reidd.gallery.policy import Limit, checked_limit
+from reidd.gallery.telling import told
 
 
 class Members:
@@ -111,9 +112,15 @@ class Members:
         with self._ledger.mutation():
             return Change(removed=sum(self.remove(id).removed for id in self.ids()))
 
-    def restore(self, rows: Rows, labels: Mapping[int, str]) -> Change:
-        """Hold what a backup held, and nothing else: rows with their times under new numbers, and the labels.
+    def settings(self) -> Settings:
+        """Give what holds beside instances and labels."""
+        ttls_s = {id: known.ttl_s for id, known in self._index.identities.items() if known.ttl_s is not None}
+        return Settings(tuple(self.pinned()), ttls_s, self._index.limit, self._index.ages.ttl_s)
 
+    def restore(self, rows: Rows, labels: Mapping[int, str], settings: Settings | None = None) -> Change:
+        """Hold what a backup held, and nothing else: rows with their times under new numbers, labels and settings.
+
+        Without settings, as in a backup of old, the limit and the gallery's time to live stay as they are.
         Raises FeatureError, and GalleryError when there is no room for all of them.
         """
         if len(rows.numbers) > self._capacity:
@@ -125,8 +132,18 @@ class Members:
             added = tuple(self._edit.put_in(*column) for column in columns)
             for id, label in labels.items():
                 self.set_label(id, label)
+            if settings is not None:
+                self._restore_settings(settings)
             dropped = tuple(gone for id in self.ids() for gone in self._edit.trim(id))
         return Change(added=added, dropped=dropped, removed=removed)
+
+    def _restore_settings(self, settings: Settings) -> None:
+        for id in settings.pinned:
+            self.pin(id)
+        for id, ttl_s in settings.ttls_s.items():
+            self.set_ttl(ttl_s, id)
+        self.set_ttl(settings.ttl_s)
+        self._edit.set_limit(settings.limit)
 
     def set_limit(self, count: int, drop_method: str) -> Change:
         """Let every id keep at most `count` instances from now on, and trim those that have more.
@@ -135,8 +152,7 @@ class Members:
         """
         limit = checked_limit(count, drop_method)
         with self._ledger.mutation():
-            if limit != self._index.limit:
-                self._ledger.put(Delta(limit=(self._index.limit, limit)))
+            self._edit.set_limit(limit)
             return Change(dropped=tuple(gone for id in self.ids() for gone in self._edit.trim(id)))
 
     def set_label(self, id: int, text: str | None) -> None:
@@ -160,8 +176,9 @@ class Members:
         if id is not None:
             self._know(id, ttl_s=ttl_s)
             return
-        with self._ledger.mutation(remember=False):
-            self._edit.set_ages(replace(self._index.ages, ttl_s=ttl_s))
+        with self._ledger.mutation():
+            if ttl_s != self._index.ages.ttl_s:
+                self._edit.set_ages(replace(self._index.ages, ttl_s=ttl_s))
 
     def expire(self) -> Change:
         """Let go of instances that have lived their time; call it every second, it does something now and then."""
@@ -208,10 +225,18 @@ class Members:
             latest = self._ledger.last()
             if latest is None:
                 raise RequestError("there is nothing to undo")
-            self._ledger.put(latest.inverse())
+            inverse = latest.inverse()
+            if inverse.ages:
+                # The clock and its notes went on since then.
+                now = self._index.ages
+                inverse.ages = now, replace(now, ttl_s=inverse.ages[1].ttl_s)
+            self._ledger.put(inverse)
         both = latest.removed.keys() & latest.added.keys()
         return Change(
-            added=tuple(latest.removed.keys() - both), removed=len(latest.added.keys() - both), moved=tuple(both)
+            added=tuple(latest.removed.keys() - both),
+            removed=len(latest.added.keys() - both),
+            moved=tuple(both),
+            taken_back=told(latest),
         )
 
     def _checked(self, features: np.ndarray) -> np.ndarray:

@@ -252,4 +252,6 @@ def _new_mapping(path: Path | None, size: int) -> Iterator[mmap.mmap]:
         with suppress(OSError):
             unfinished.unlink()
         advice = "; lower the capacity" if error.errno in (errno.ENOSPC, errno.ENOMEM) else ""
-        raise GalleryError(f"cannot make a gallery of {size >> 20} MiB at {str(path)!r}: {error}{advice}") from None
+        raise GalleryError(
+            f"cannot make a gallery of {size >> 20} MiB at {str(path)!r}: {error.strerror or error}{advice}"
+        ) from None

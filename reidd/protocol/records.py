@@ -44,6 +44,7 @@ class IdRecord(Struct, frozen=True):
     count: int
     label: str | None = None
     pinned: bool = False
+    ttl_s: float | None = None
 
 
 class ExplanationRecord(Struct, frozen=True):

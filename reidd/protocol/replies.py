@@ -57,6 +57,8 @@ class Changed(Reply, frozen=True, kw_only=True, tag="changed"):
     overwritten: list[int] = []
     removed: int = 0
     moved: list[int] = []
+    taken_back: str = ""
+    """What the change that `undo` took back had done, in words."""
 
 
 class ExplanationReply(Reply, frozen=True, kw_only=True, tag="explanation"):
@@ -66,9 +68,13 @@ class ExplanationReply(Reply, frozen=True, kw_only=True, tag="explanation"):
 
 
 class IdList(Reply, frozen=True, kw_only=True, tag="ids"):
-    """Every id, in ascending order."""
+    """Every id, or those asked for, in ascending order, and what holds for all of them."""
 
     ids: list[IdRecord]
+    count: int = 0
+    """Instances in the gallery."""
+    limit: tuple[int, str] | None = None
+    ttl_s: float | None = None
 
 
 class RowsReply(Reply, frozen=True, kw_only=True, tag="rows"):

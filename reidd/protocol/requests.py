@@ -168,7 +168,9 @@ class Explain(Request, frozen=True, kw_only=True, tag="explain"):
 
 
 class Ids(Request, frozen=True, kw_only=True, tag="ids"):
-    """Every id with its instances and its label."""
+    """Every id, or some, with its instances, its label and what else is known of it."""
+
+    only: Annotated[list[Id], Meta(max_length=MAX_ROWS)] | None = None
 
 
 class Rows(Request, frozen=True, kw_only=True, tag="rows"):

@@ -36,7 +36,7 @@ class GalleryService:
                 event = Event(type="labelled", id=request.id, label=request.label)
                 return Answer(protocol.Done(request=request.request), events=(event,))
             case protocol.Ids():
-                return Answer(protocol.IdList(request=request.request, ids=self._ids()))
+                return Answer(self._ids(request))
             case protocol.Rows():
                 return self._rows(request)
         return self._mend(request)
@@ -123,11 +123,22 @@ class GalleryService:
         event = Event(type="limited", count=request.count, drop_method=request.drop_method, dropped=dropped)
         return _changed(request, change, event)
 
-    def _ids(self) -> list[protocol.IdRecord]:
-        names, pinned = self._gallery.labels(), set(self._gallery.pinned())
-        return [
-            protocol.IdRecord(id, self._gallery.count(id), names.get(id), id in pinned) for id in self._gallery.ids()
-        ]
+    def _ids(self, request: protocol.Ids) -> protocol.IdList:
+        names, settings = self._gallery.labels(), self._gallery.settings()
+        pinned = set(settings.pinned)
+        ids = self._gallery.ids() if request.only is None else sorted(set(request.only))
+        counts = ((id, self._gallery.count(id)) for id in ids)
+        return protocol.IdList(
+            request=request.request,
+            ids=[
+                protocol.IdRecord(id, count, names.get(id), id in pinned, settings.ttls_s.get(id))
+                for id, count in counts
+                if count
+            ],
+            count=self._gallery.count(),
+            limit=settings.limit,
+            ttl_s=settings.ttl_s,
+        )
 
     def _rows(self, request: protocol.Rows) -> Answer:
         rows = self._gallery.reader.rows(request.after, request.limit)
@@ -150,5 +161,6 @@ def _changed(request: protocol.Request, change: Change, *events: Event) -> Answe
         overwritten=[instance for instance, _ in change.overwritten],
         removed=change.removed,
         moved=list(change.moved),
+        taken_back=change.taken_back,
     )
     return Answer(reply, events=events)

@@ -64,6 +64,7 @@ REQUESTS: dict[str, tuple[protocol.Request, list[bytes]]] = {
     "set_ttl to for ever": (protocol.SetTtl(request="24", seconds=None), []),
     "explain": (protocol.Explain(request="25", parts=[Feature(shape=(1, DIM))]), [feature(0).tobytes()]),
     "ids": (protocol.Ids(request="11"), []),
+    "ids of two": (protocol.Ids(request="26", only=[7, 8]), []),
     "rows": (protocol.Rows(request="12", after=41, limit=10), []),
     "status": (protocol.Status(request="13"), []),
     "events": (protocol.Events(request="14", after=7), []),
@@ -88,6 +89,7 @@ REPLIES: dict[str, tuple[protocol.Reply, list[bytes]]] = {
         ),
         [np.array([[0.125, 0.5]], "<f4").tobytes()],
     ),
+    "changed by undo": (protocol.Changed(request="22", removed=2, taken_back="2 instances of id 7 added"), []),
     "changed": (protocol.Changed(request="5", added=[42, 43], dropped=[7], overwritten=[1]), []),
     "explanation": (
         protocol.ExplanationReply(
@@ -96,7 +98,15 @@ REPLIES: dict[str, tuple[protocol.Reply, list[bytes]]] = {
         ),
         [],
     ),
-    "ids": (protocol.IdList(request="11", ids=[IdRecord(7, 3, "Ann"), IdRecord(8, 1)]), []),
+    "ids": (
+        protocol.IdList(
+            request="11",
+            ids=[IdRecord(7, 3, "Ann", ttl_s=86400.0), IdRecord(8, 1)],
+            count=4,
+            limit=(100, "drop_random"),
+        ),
+        [],
+    ),
     "rows": (
         protocol.RowsReply(request="12", shape=(1, DIM), instances=[42], ids=[7], times_ns=[1_700_000_000_000_000_000]),
         [feature(0).tobytes()],
@@ -189,8 +199,8 @@ CONVERSATION: list[tuple[protocol.Request, list[bytes], dict[str, Any], list[byt
         {
             "reply": "ids",
             "ids": [
-                {"id": 7, "count": 2, "label": None, "pinned": False},
-                {"id": 8, "count": 1, "label": "Zoë", "pinned": False},
+                {"id": 7, "count": 2, "label": None, "pinned": False, "ttl_s": None},
+                {"id": 8, "count": 1, "label": "Zoë", "pinned": False, "ttl_s": None},
             ],
         },
         [],
