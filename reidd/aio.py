@@ -70,6 +70,7 @@ class Client:
     add_to_gallery = _awaitable(client.Client.add_to_gallery)
     add_features_to_gallery = _awaitable(client.Client.add_features_to_gallery)
     remove_from_gallery = _awaitable(client.Client.remove_from_gallery)
+    forget = _awaitable(client.Client.forget)
     re_id_image = _awaitable(client.Client.re_id_image)
     re_id_images = _awaitable(client.Client.re_id_images)
     re_id_features = _awaitable(client.Client.re_id_features)
@@ -98,6 +99,10 @@ class Client:
     ) -> None:
         """Send a record to the daemon's subscribers, as `reidd.Client.publish_analytics` does."""
         await self._in_thread(lambda connected: connected.publish_analytics(results, tag, **kwargs))
+
+    async def audit(self) -> list[str]:
+        """The entries of the daemon's audit log, oldest first, each one line of JSON."""
+        return await self._in_thread(lambda connected: list(connected.audit()))
 
     async def watch(self, *types: str) -> AsyncIterator[dict[str, Any]]:
         """Subscribe to the daemon's events, such as "identified" or "published"; without types, to all."""

@@ -66,6 +66,24 @@ class Client(Identifier):
         """The recent events after a sequence number: what a subscriber missed."""
         return self._answer(protocol.EventList, protocol.Events(after=after))[0]
 
+    def audit(self) -> Iterator[str]:
+        """The entries of the daemon's audit log, oldest first, each one line of JSON.
+
+        Each holds the SHA-256 of the line before, in hexadecimal; `reidd audit --verify` follows that chain.
+        """
+        for page in self.audit_pages():
+            yield from page.lines
+
+    def audit_pages(self) -> Iterator[protocol.AuditReply]:
+        """The same, as the daemon gives it: with the number and the hash of the latest entry."""
+        after = 0
+        while True:
+            page, _ = self._answer(protocol.AuditReply, protocol.Audit(after=after))
+            yield page
+            if not page.lines:
+                return
+            after = page.last
+
     def analytics_endpoint(self) -> str:
         """The address that this client hears the daemon's events at.
 

@@ -13,7 +13,7 @@ from reidd import protocol
 from reidd.analytics import json_value, result_records
 from reidd.arguments import chunks, counted, feature_parts, image_parts, listed, question
 from reidd.errors import FeatureSpaceError, ReiddError
-from reidd.gallery import Limit, Rows, Settings, archive
+from reidd.gallery import Forgotten, Limit, Rows, Settings, archive, without_forgotten
 from reidd.images import Image, pixels
 from reidd.results import ReIdentificationPrediction, ReIdentificationResults
 from reidd.service import float32_rows
@@ -114,12 +114,25 @@ class Identifier(ABC):
             self._ask(protocol.AddToGallery(id=id, parts=[part]), [frame])
 
     def remove_from_gallery(self, id: int) -> None:
-        """Forget all instances of an id.
+        """Remove all instances of an id; `undo` brings them back, and `forget` makes it final.
 
         Raises:
             UnknownIdError: the gallery holds no instance of it.
         """
         self._ask(protocol.RemoveFromGallery(id=protocol.checked_id(id)))
+
+    def forget(self, id: int) -> protocol.Receipt:
+        """Erase an id for good: its instances, its label, what could be undone, what recent events said of it.
+
+        `remove_from_gallery` can be undone, and a backup brings the id back; this cannot, and a backup that is put
+        back later comes without it. An id that the gallery does not hold can be forgotten too, for backups may. Enrol
+        the id again and it is a new one. What could be undone is lost for all ids.
+
+        Returns:
+            The receipt: the numbers of the instances that went, the time, the audit log's entry about it, and what is
+            out of reach.
+        """
+        return self._answer(protocol.Receipt, protocol.Forget(id=protocol.checked_id(id)))[0]
 
     def re_id_image(
         self,
@@ -249,6 +262,7 @@ class Identifier(ABC):
     def save_gallery(self, path: str | os.PathLike[str]) -> None:
         """Write all instances, with ids, labels, pins, limit and times to live, to one file: features, never images."""
         space, dim = self._space()
+        origin = self._answer(protocol.ForgottenReply, protocol.Forgotten())[0].origin
         known, _ = self._answer(protocol.IdList, protocol.Ids())
         archive.save(
             Path(path),
@@ -261,12 +275,20 @@ class Identifier(ABC):
                 Limit(*known.limit) if known.limit else None,
                 known.ttl_s,
             ),
+            origin=origin,
         )
 
-    def load_gallery(self, path: str | os.PathLike[str]) -> None:
+    def load_gallery(self, path: str | os.PathLike[str], *, with_forgotten: bool = False) -> list[int]:
         """Add all instances of a file that `save_gallery` wrote to this gallery, with their labels and pins.
 
         The file's limit and its gallery's time to live come along when this gallery is empty.
+
+        Args:
+            path: the file.
+            with_forgotten: bring back what was forgotten here after the file was written, too.
+
+        Returns:
+            The ids that were left out, because they were forgotten.
 
         Raises:
             GalleryError: the file is damaged or is no saved gallery.
@@ -278,12 +300,18 @@ class Identifier(ABC):
                 f"{path} holds features of another network or preprocessing; enrol from images again"
             )
         was_empty = self.count() == 0
+        left_out: list[int] = []
+        if not with_forgotten:
+            reply, _ = self._answer(protocol.ForgottenReply, protocol.Forgotten())
+            known = {r.id: Forgotten(r.time_ns, r.before, tuple(r.instances)) for r in reply.ids}
+            saved, left_out = without_forgotten(saved, reply.origin, known)
         for start, end in _runs(saved.rows.ids):
             self.add_features_to_gallery(saved.rows.features[start:end], int(saved.rows.ids[start]))
         for id, label in saved.labels.items():
             self.set_label(id, label)
         if saved.settings is not None:
             self._adopt(saved.settings, whole=was_empty)
+        return left_out
 
     def _adopt(self, settings: Settings, *, whole: bool) -> None:
         for id in settings.pinned:

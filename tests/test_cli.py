@@ -252,3 +252,23 @@ def test_the_demo_names_at_least_17_of_18_and_draws_them(run, tmp_path):
     ]
     strangers = int(next(line for line in done.stdout.splitlines() if "strangers" in line).split()[0])
     assert len(frames) == right + strangers
+
+
+def test_an_id_is_forgotten_with_a_receipt_that_the_audit_log_holds(run, client, tmp_path):
+    run("add", 1, f"{GALLERY}/1_*.jpg")
+    run("add", 2, f"{GALLERY}/2_*.jpg")
+    assert run("save", tmp_path / "g").returncode == 0
+    receipt = json.loads(run("forget", 1).stdout)
+    assert (receipt["forgotten"], receipt["count"], len(receipt["instances"])) == (1, 3, 3)
+    assert any("backups" in sentence for sentence in receipt["not_reached"])
+    loaded = run("load", tmp_path / "g")
+    assert "left out, because they were forgotten here: 1 " in loaded.stderr
+    assert client.ids() == [2]
+    assert run("load", tmp_path / "g", "--with-forgotten").stderr == ""
+    assert client.ids() == [1, 2]
+    printed = [json.loads(line) for line in run("audit").stdout.splitlines()]
+    assert printed[receipt["sequence"] - 1]["acts"][0]["what"] == "forget"
+    assert "whole: " in run("audit", "--verify").stdout
+    assert run("audit", "--holds", receipt["hash"]).returncode == 0
+    other = run("audit", "--holds", "0" * 64)
+    assert (other.returncode, "holds no entry" in other.stderr) == (70, True)

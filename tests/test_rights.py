@@ -14,6 +14,9 @@ EXAMPLES = {
     protocol.ReIdImage: protocol.ReIdImage(parts=[Encoded()]),
     protocol.AddToGallery: protocol.AddToGallery(id=1, parts=[Encoded()]),
     protocol.RemoveFromGallery: protocol.RemoveFromGallery(id=1),
+    protocol.Forget: protocol.Forget(id=1),
+    protocol.Forgotten: protocol.Forgotten(),
+    protocol.Audit: protocol.Audit(),
     protocol.Clear: protocol.Clear(),
     protocol.SetPerIdGalleryLimit: protocol.SetPerIdGalleryLimit(count=1, drop_method="drop_oldest"),
     protocol.SetLabel: protocol.SetLabel(id=1, label="a"),
@@ -57,13 +60,14 @@ def test_every_op_has_been_decided_about():
         ([Role.QUERY], {"status", "re_id_image", "ids", "publish_analytics"}),
         (
             [Role.ENROL],
-            {"status", "re_id_image", "ids", "publish_analytics", "add_to_gallery", "remove_from_gallery", "set_label"},
+            {"status", "re_id_image", "ids", "publish_analytics", "add_to_gallery", "remove_from_gallery", "set_label"}
+            | {"forgotten"},
         ),
         ([Role.QUERY, Role.SCORES], {"status", "re_id_image", "ids", "publish_analytics"}),
         (
             [Role.ENROL, Role.SCORES],
             {"status", "re_id_image", "ids", "publish_analytics", "add_to_gallery", "remove_from_gallery", "set_label"}
-            | {"extract_features", "get_distances"},
+            | {"extract_features", "get_distances", "forgotten"},
         ),
         ([Role.ADMIN], set(protocol.OPS) - {"extract_features", "get_distances", "rows", "explain"}),
         ([Role.ADMIN, Role.SCORES], set(protocol.OPS)),

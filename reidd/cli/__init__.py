@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from reidd import __version__, errors
-from reidd.cli import bench, demo, doctor, gallery, install_service, keys, machine, mending, models, service
+from reidd.cli import bench, demo, doctor, gallery, install_service, keys, machine, mending, models, privacy, service
 
 EXIT_STATUS: dict[type[errors.ReiddError], int] = {
     # sysexits.h: systemd is told not to restart on 78, and scripts can tell these apart.
@@ -41,7 +41,7 @@ def options(
     """Who is this? Re-identification of people, faces, vehicles and other objects, on the device."""
 
 
-for commands in (service, gallery, mending, machine, models, demo, doctor, keys, bench, install_service):
+for commands in (service, gallery, mending, privacy, machine, models, demo, doctor, keys, bench, install_service):
     commands.register(app)
 
 

@@ -20,6 +20,9 @@ IMAGES_AT_ONCE = 32
 """Few enough for a slow board to finish in time, and for the progress bar to move."""
 
 Images = Annotated[list[str], typer.Argument(metavar="IMAGE...", help="JPEG or PNG files, folders, globs.")]
+WithForgotten = Annotated[
+    bool, typer.Option("--with-forgotten", help="Bring back ids that were forgotten after the file was written, too.")
+]
 Id = Annotated[int, typer.Argument(metavar="ID", min=0, help="An integer, 0 or more.")]
 
 
@@ -92,10 +95,10 @@ def label(
 
 
 def remove(id: Id, endpoint: Endpoint = None, timeout: Timeout = 5.0) -> None:
-    """Forget an id."""
+    """Remove an id; `undo` brings it back, and `forget` erases it for good."""
     with client(endpoint, timeout) as daemon:
         daemon.remove_from_gallery(id)
-    show.console().print(f"id {id} is forgotten")
+    show.console().print(f"id {id} is removed; `reidd undo` brings it back")
 
 
 def clear(
@@ -140,13 +143,14 @@ def save(
 
 def load(
     path: Annotated[Path, typer.Argument(help="A file that `reidd save` wrote.")],
+    with_forgotten: WithForgotten = False,
     endpoint: Endpoint = None,
     timeout: Timeout = 5.0,
 ) -> None:
     """Add the instances of a saved gallery."""
     with client(endpoint, timeout) as daemon:
         before = daemon.count()
-        daemon.load_gallery(path)
+        show.left_out(daemon.load_gallery(path, with_forgotten=with_forgotten))
         show.console().print(f"the gallery had {show.counted(before, 'instance')} and now has {daemon.count()}")
 
 

@@ -1,6 +1,7 @@
 """Commands that run a daemon and watch it."""
 
 import logging
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,6 +10,7 @@ import typer
 
 from reidd.cli import show
 from reidd.cli.daemon_options import ConfigFile, Endpoint, Timeout, client
+from reidd.cli.gallery import WithForgotten
 
 if TYPE_CHECKING:
     from reidd.daemon.config import Config
@@ -51,6 +53,7 @@ def serve(
             capacity=chosen.capacity,
             hang_s=chosen.hang_s,
             max_pause_s=chosen.max_pause_s,
+            audit_days=chosen.audit_days,
             tcp=_addresses(chosen),
             keys=_path(chosen.keys_folder) or places.keys_folder(),
             rates=Rates(chosen.tcp_rate, chosen.tcp_burst),
@@ -60,6 +63,7 @@ def serve(
 
 def restore(
     path: Annotated[Path, typer.Argument(help="A file that `reidd save` wrote.")],
+    with_forgotten: WithForgotten = False,
     config: ConfigFile = None,
     model: Annotated[str | None, typer.Option(help="The model folder's <publisher>/<name>.")] = None,
     state_folder: Annotated[Path | None, typer.Option(help="Where the durable gallery is.")] = None,
@@ -68,7 +72,7 @@ def restore(
     from reidd import places
     from reidd.daemon.config import read
     from reidd.errors import FeatureSpaceError
-    from reidd.gallery import Gallery, archive
+    from reidd.gallery import Act, Gallery, archive, without_forgotten
 
     chosen = read(config, places.configuration_files())
     saved = archive.load(path)
@@ -77,7 +81,13 @@ def restore(
     store = (state_folder or _path(chosen.state_folder) or places.state_folder()) / places.STORE
     dim = saved.rows.features.shape[1]
     with Gallery.open(dim=dim, space=saved.space, capacity=chosen.capacity, store_path=store) as gallery:
-        change = gallery.restore(saved.rows, saved.labels, saved.settings)
+        if not with_forgotten:
+            saved, left_out = without_forgotten(saved, gallery.origin, gallery.forgotten())
+            show.left_out(left_out)
+        with gallery.transaction():
+            change = gallery.restore(saved.rows, saved.labels, saved.settings)
+            who = f"uid {os.getuid()}"
+            gallery.note([Act(who=who, what="restore", added=len(change.added), removed=change.removed)])
     show.console().print(f"{len(change.added)} instances put back, in place of {change.removed}")
 
 

@@ -60,6 +60,13 @@ def as_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
 
 
+def left_out(ids: Sequence[int]) -> None:
+    """Name the ids of a backup that were not brought back."""
+    if ids:
+        named = ", ".join(map(str, ids))
+        sys.stderr.write(f"reidd: left out, because they were forgotten here: {named} (--with-forgotten brings back)\n")
+
+
 def progress(items: Sequence[_T], what: str) -> Iterable[_T]:
     """Go through items under a progress bar, which shows only on a terminal and only when there are several."""
     if len(items) < 2 or not sys.stderr.isatty():

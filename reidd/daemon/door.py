@@ -48,6 +48,7 @@ class Door:
         _check(addresses)
         self._keys, self._keyring = folder, Keyring.read(folder)
         self._stack = ExitStack()
+        self._news: list[tuple[str, str]] = []
         self._refreshed = time.monotonic()
         self.shut: str | None = None
         """Why nobody is let in any more."""
@@ -106,6 +107,16 @@ class Door:
         if self.shut is not None or key not in self._keyring.users:
             raise ForbiddenError("this key was revoked")
         return self._keyring.users[key]
+
+    @property
+    def key_names(self) -> list[str]:
+        """The names of the keys that are let in."""
+        return sorted(user.name for user in self._keyring.users.values())
+
+    def news(self) -> list[tuple[str, str]]:
+        """What happened to keys since the last call: `key_added`, `key_changed` or `key_revoked`, and the name."""
+        news, self._news = self._news, []
+        return news
 
     def close(self) -> None:
         """Close the sockets. Twice is fine."""
@@ -167,6 +178,7 @@ class Door:
         changed = [user for public, user in before.items() if users.get(public) != user]
         for user in changed:
             log.warning("the key %r was revoked or changed", user.name)
+        self._news += _changes(before, users)
         if changed and self.analytics is not None:
             self._send_subscribers_away()
 
@@ -205,6 +217,13 @@ class Door:
 def _address(bound: "zmq.Socket[bytes]") -> str:
     address = bound.getsockopt(zmq.LAST_ENDPOINT)
     return address.rstrip(b"\0").decode() if isinstance(address, bytes) else ""
+
+
+def _changes(before: dict[str, User], now: dict[str, User]) -> list[tuple[str, str]]:
+    gone = [("key_revoked", before[key].name) for key in before.keys() - now.keys()]
+    new = [("key_added", now[key].name) for key in now.keys() - before.keys()]
+    changed = [("key_changed", now[key].name) for key in before.keys() & now.keys() if before[key] != now[key]]
+    return gone + new + changed
 
 
 def _check(addresses: Addresses) -> None:

@@ -27,11 +27,20 @@ class Caller(NamedTuple):
     user: User | None = None
     """Whoever holds the key it came in with; None for somebody on this machine."""
     retry: bytes = b""
+    uid: int | None = None
+    """The local user, where the kernel tells."""
 
     @property
     def connection(self) -> bytes:
         """What ZeroMQ names the caller's connection by."""
         return self.envelope[0]
+
+    @property
+    def name(self) -> str:
+        """Who that is, for the audit log."""
+        if self.user is not None:
+            return f"key {self.user.name}"
+        return "local" if self.uid is None else f"uid {self.uid}"
 
 
 def arrived(socket: "zmq.Socket[bytes]", at_most: int) -> Iterator[list[bytes]]:

@@ -1,5 +1,10 @@
 """What happened in the daemon, as the events that subscribers get."""
 
+from collections.abc import Collection
+from typing import Any
+
+import msgspec
+
 from reidd import protocol
 from reidd.daemon.course import Move
 from reidd.protocol import Event
@@ -21,3 +26,19 @@ def published(request: protocol.PublishAnalytics) -> Event:
     return Event(
         type="published", model=request.model or "", tag=request.tag, results=request.results, kwargs=request.kwargs
     )
+
+
+def mentions(event: Event, ids: Collection[int]) -> bool:
+    """Whether an event is about one of these ids, or holds its number in what a client published."""
+    told = [] if isinstance(event.results, msgspec.UnsetType) else event.results
+    named = {event.id, event.into_id, *(p.id for result in told for p in result.predictions)}
+    return not named.isdisjoint(ids) or _holds(event.tag, ids) or _holds(event.kwargs, ids)
+
+
+def _holds(value: Any, ids: Collection[int]) -> bool:
+    if isinstance(value, dict):
+        return any(_holds(key, ids) or _holds(held, ids) for key, held in value.items())
+    if isinstance(value, list):
+        return any(_holds(held, ids) for held in value)
+    # A number, or one that is a key or a text: the client knows what it means, we do not.
+    return str(value) in map(str, ids)

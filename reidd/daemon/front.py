@@ -12,6 +12,8 @@ from reidd.daemon.intake import Intake
 from reidd.daemon.rates import Rates
 from reidd.keys import User
 
+OVERFLOW_UID = 65534
+"""What the kernel calls users who have no number here, as in a unit with PrivateUsers=yes."""
 MESSAGES_PER_TURN = 64
 """How many requests one turn of the loop takes in from each socket: their changes share one transaction."""
 
@@ -21,6 +23,8 @@ class Arrival(NamedTuple):
 
     message: list[bytes]
     key: str | None = None
+    uid: int | None = None
+    """The local user who sent it, where the kernel tells."""
 
 
 class Front:
@@ -41,11 +45,16 @@ class Front:
         """Where somebody who came in over tcp hears events; empty for nowhere."""
         return self.door.analytics_endpoint if self.door else ""
 
+    @property
+    def key_names(self) -> list[str]:
+        """The names of the keys that are let in over tcp."""
+        return self.door.key_names if self.door else []
+
     def arrivals(self, ready: "Container[zmq.Socket[bytes] | int]") -> Iterator[Arrival]:
         """What has come, as much as one turn takes in."""
         if self._local in ready:
             for frames in self._from_here.messages(MESSAGES_PER_TURN):
-                yield Arrival([frame.bytes for frame in frames])
+                yield Arrival([frame.bytes for frame in frames], uid=_uid(frames[-1]))
         if self.door is not None and self._from_afar is not None and self.door.requests in ready:
             for frames in self._from_afar.messages(MESSAGES_PER_TURN):
                 yield Arrival([frame.bytes for frame in frames], str(frames[-1].get("User-Id")))
@@ -68,3 +77,12 @@ class Front:
         remote = self.door is not None and caller.remote
         socket = self.door.requests if self.door is not None and remote else self._local
         socket.send_multipart([*caller.envelope, *frames])
+
+
+def _uid(frame: zmq.Frame) -> int | None:
+    """Read `host:uid:gid:pid`, libzmq's words for SO_PEERCRED; a user of another namespace is nobody."""
+    try:
+        uid = int(str(frame.get("Peer-Address")).split(":")[1])
+    except (zmq.ZMQError, IndexError, ValueError):
+        return None
+    return None if uid == OVERFLOW_UID else uid

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 START_POLL_MS = 50
 MOST_DIM = 2048
+AUDIT_DAYS = 365.0
 
 
 class Settings(NamedTuple):
@@ -49,6 +50,8 @@ class Settings(NamedTuple):
     hang_s: float = HANG_S
     max_pause_s: float = MAX_PAUSE_S
     tcp: Addresses | None = None
+    audit_days: float = AUDIT_DAYS
+    """How long entries of the audit log are kept."""
     keys: Path | None = None
     """The folder of keys, without which tcp is not served."""
     rates: Rates | None = None
@@ -75,6 +78,7 @@ def serve(settings: Settings) -> None:
         for folder in {settings.runtime, settings.state}:
             stack.enter_context(_only_one(folder))
         asked_to_stop, wakeup = _heed_signals(stack)
+        memory.keep_private()
         memory.bound(settings.capacity, settings.model.extras.dim or MOST_DIM)
         context = stack.enter_context(zmq.Context())
         given = inherited()
@@ -98,6 +102,7 @@ def serve(settings: Settings) -> None:
             wakeup=wakeup,
             ring=settings.runtime / places.RING,
             analytics=f"ipc://{settings.runtime / places.ANALYTICS}",
+            audit_days=settings.audit_days,
         )
         for sentence in gallery.damage:
             log.warning("stored gallery: %s", sentence)

@@ -4,6 +4,7 @@ ZeroMQ's own limits bound one frame and one queue, but not a message of endlessl
 closes the connection that asked for more, and no other.
 """
 
+import ctypes
 import logging
 import resource
 
@@ -14,16 +15,23 @@ BASE_BYTES = 512 << 20
 PER_INSTANCE_BYTES = 1024
 """What the core remembers of an instance beside its feature."""
 
+PR_SET_DUMPABLE = 4  # linux/prctl.h
+
 
 def bound(capacity: int, dim: int) -> None:
-    """Limit this process's private memory, which its workers lift again, and leave no core files."""
+    """Limit this process's private memory, which its workers lift again."""
     wanted = BASE_BYTES + capacity * (PER_INSTANCE_BYTES + 4 * dim)
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     allowed = [limit for limit in (wanted, soft, hard) if limit != resource.RLIM_INFINITY]
     resource.setrlimit(resource.RLIMIT_DATA, (min(allowed), hard))
-    # A core file would hold features and images; workers inherit this.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     log.debug("at most %d MiB of private memory", min(allowed) >> 20)
+
+
+def keep_private() -> None:
+    """Have the kernel dump this process's memory nowhere, for it holds features and images; workers do the same."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # A dump that is piped to a program, as systemd-coredump, ignores the limit (core(5)).
+    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def lift() -> None:

@@ -10,6 +10,7 @@ import zmq
 
 from reidd import protocol
 from reidd.daemon.door import Door
+from reidd.daemon.events import mentions
 from reidd.daemon.rights import coarse_event
 from reidd.protocol import Event
 
@@ -58,6 +59,20 @@ class Publisher:
             complete=request.after + 1 >= oldest_kept,
             events=[msgspec.Raw(kept.exact if exact else kept.coarse) for kept in missing],
         )
+
+    def forget(self, id: int) -> None:
+        """Take what was said about an id out of the events that are kept; their numbers stay, for gaps alarm."""
+        ids = {id}
+        for at in reversed(range(len(self._recent))):
+            event = msgspec.json.decode(self._recent[at].exact, type=Event)
+            # Whoever was merged into it, or had another number before, is the same person.
+            if event.type in {"renamed", "merged"} and event.into_id in ids and isinstance(event.id, int):
+                ids.add(event.id)
+            if mentions(event, ids):
+                blank = Event(type="redacted", seq=event.seq, epoch=event.epoch, time=event.time, model=event.model)
+                encoded = protocol.encode(blank)
+                self._recent_bytes += len(encoded) - len(self._recent[at].exact)
+                self._recent[at] = _Kept(encoded, encoded)
 
     def _keep(self, event: _Kept) -> None:
         self._recent.append(event)

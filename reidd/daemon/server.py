@@ -11,9 +11,12 @@ import numpy as np
 import zmq
 
 from reidd import protocol
+from reidd.daemon.auditing import Unwritten, act, key_acts
 from reidd.daemon.envelope import Caller, opened
 from reidd.daemon.events import identified, loaded, published
+from reidd.daemon.forgets import Forgets
 from reidd.daemon.front import Arrival, Front
+from reidd.daemon.housekeeping import Housekeeping
 from reidd.daemon.jobs import Job, Outcome
 from reidd.daemon.notify import notify, watchdog_interval_s
 from reidd.daemon.pool import Pool
@@ -21,8 +24,8 @@ from reidd.daemon.publisher import Publisher
 from reidd.daemon.retries import WINDOW_S, Repeat, Retries, key_of
 from reidd.daemon.rights import check, coarse_reply, may_see_scores
 from reidd.daemon.status import status
-from reidd.errors import BackendError, ReiddError, RequestError, StorageUnavailableError
-from reidd.gallery import Gallery
+from reidd.errors import BackendError, ReiddError, RequestError, UnknownIdError
+from reidd.gallery import Act, Gallery, Head
 from reidd.model import ModelConfig
 from reidd.protocol import Event
 from reidd.service import Answer, float32_rows
@@ -56,11 +59,15 @@ class Server:
         wakeup: socket.socket,
         ring: Path,
         analytics: str,
+        audit_days: float,
     ):
         self._front, self._pool, self._publisher = front, pool, publisher
         self._gallery, self._service = gallery, GalleryService(gallery)
         self._model, self._wakeup, self._ring, self._analytics = model, wakeup, ring, analytics
         self._retries = Retries(known=gallery.answers(WINDOW_S), now=time.monotonic())
+        self._forgets, self._unwritten = Forgets(), Unwritten()
+        self._unwritten.note(Act(who="daemon", what="started", keys=front.key_names))
+        self._housekeeping = Housekeeping(gallery, publisher, self._unwritten, audit_days)
         self._started = time.monotonic()
         self._poller = zmq.Poller()
         for source in (*front.sources, pool.socket, wakeup.fileno()):
@@ -93,33 +100,23 @@ class Server:
             self._conclude(outcome, changes)
         if self._front.door is not None:
             self._front.door.turn(now)
+            self._unwritten.note(*key_acts(self._front.door.news()))
         for arrival in self._front.arrivals(ready):
             self._accept(arrival, changes)
         self._make(changes)
 
     def _tick(self, now: float) -> list[Outcome]:
         self._next_tick = now + TICK_S
-        self._gallery.heartbeat()
-        self._expire()
+        self._housekeeping.tick(now)
         # Fed by this loop, not by a thread, so that a hung loop gets us restarted.
         if self._watchdog_s is not None and now >= self._next_watchdog:
             self._next_watchdog = now + self._watchdog_s
             notify("WATCHDOG=1")
         return self._pool.tick()
 
-    def _expire(self) -> None:
-        """Let go of instances that have lived their time; on a failing disk they live until it works again."""
-        try:
-            dropped = self._gallery.expire().dropped
-        except StorageUnavailableError as error:
-            log.debug("nothing expires now: %s", error)
-            return
-        if dropped:
-            self._publisher.publish(Event(type="expired", dropped=[instance for instance, _ in dropped]))
-
     def _accept(self, arrival: Arrival, changes: list[Change]) -> None:
         """Take one request in."""
-        caller, header = Caller((arrival.message[0],), arrival.key is not None), b""
+        caller, header = Caller((arrival.message[0],), arrival.key is not None, uid=arrival.uid), b""
         try:
             envelope, header, frames = opened(arrival.message)
             caller = caller._replace(envelope=envelope)
@@ -167,12 +164,18 @@ class Server:
             case _ if request.changes_gallery:
                 changes.append(Change(client, request))
             case _:
-                self._say(client, self._service.answer(request))
+                answer = self._service.answer(request)
+                if isinstance(answer.reply, protocol.RowsReply) and answer.reply.instances:
+                    self._unwritten.note(act(client, request, answer.reply))
+                self._say(client, answer)
 
     def _conclude(self, outcome: Outcome, changes: list[Change]) -> None:
         """Settle one outcome; a worker that answers nonsense costs its request and no more."""
         try:
+            self._forgets.check(outcome.job)
             self._settle(outcome, changes)
+        except UnknownIdError as refusal:
+            self._fail(outcome.job.client, outcome.job.request.request, refusal)
         except Exception:  # the net around one request: a worker is not trusted to make sense
             log.exception("a worker's answer makes no sense")
             error = BackendError("the worker answered nonsense; ask again, and look into the daemon's log")
@@ -186,6 +189,8 @@ class Server:
             return
         header, *frames = outcome.reply
         reply = protocol.decode_reply(header)
+        if isinstance(job.request, protocol.Load):
+            self._unwritten.note(act(job.client, job.request, reply))
         if isinstance(job.request, protocol.AddToGallery) and isinstance(reply, protocol.Array):
             changes.append(Change(job.client, job.request, float32_rows(reply.shape, frames[0])))
             return
@@ -200,14 +205,19 @@ class Server:
         self._say(job.client, Answer(reply, tuple(frames), events))
 
     def _make(self, changes: Sequence[Change]) -> None:
-        """Make a turn's changes in one transaction; only then is anybody told."""
-        if not changes:
+        """Make a turn's changes and their entry in the audit log in one transaction; only then is anybody told."""
+        if not changes and not self._unwritten.fresh:
             return
         answers: list[tuple[Change, Answer | ReiddError]] = []
         try:
             with self._gallery.transaction():
                 for change in changes:
                     answers.append((change, self._attempt(change)))
+                made = [act(c.client, c.request, a.reply) for c, a in answers if isinstance(a, Answer)]
+                if acts := [*self._unwritten.all(), *made]:
+                    entry = self._gallery.note(acts)
+                    answers = [(change, self._receipted(change, answer, entry)) for change, answer in answers]
+            self._unwritten.written()
         except ReiddError as error:
             for change in changes:
                 self._fail(change.client, change.request.request, error)
@@ -215,8 +225,26 @@ class Server:
         for change, answer in answers:
             if isinstance(answer, ReiddError):
                 self._fail(change.client, change.request.request, answer)
+            elif isinstance(answer.reply, protocol.Receipt):
+                self._say(change.client, answer._replace(reply=self._forgot(answer.reply)))
             else:
                 self._say(change.client, answer)
+
+    def _receipted(self, change: Change, answer: Answer | ReiddError, entry: Head) -> Answer | ReiddError:
+        """Put the entry into a receipt, and into what a repeat after a crash is told."""
+        if not isinstance(answer, Answer) or not isinstance(answer.reply, protocol.Receipt):
+            return answer
+        receipt = msgspec.structs.replace(answer.reply, sequence=entry.seq, hash=entry.hash)
+        if change.client.retry:
+            self._gallery.keep_answer(change.client.retry, protocol.encode(receipt))
+        return answer._replace(reply=receipt)
+
+    def _forgot(self, receipt: protocol.Receipt) -> protocol.Receipt:
+        """Let the rest of the core forget too, now that the gallery has, and say which files were out of reach."""
+        self._publisher.forget(receipt.id)
+        self._forgets.note(receipt.id, time.monotonic())
+        left = [*receipt.not_reached, *self._gallery.remains()]
+        return msgspec.structs.replace(receipt, not_reached=left)
 
     def _attempt(self, change: Change) -> Answer | ReiddError:
         try:

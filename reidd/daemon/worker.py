@@ -82,6 +82,7 @@ def main() -> None:
     """Run as `python -m reidd.daemon.worker ORDERS`."""
     # Ctrl-C in a terminal reaches the whole group: the core decides when a worker ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    memory.keep_private()
     memory.lift()
     orders = msgspec.json.decode(sys.argv[1].encode(), type=Orders)
     _die_with_the_core(orders.core)

@@ -1,7 +1,9 @@
 """The gallery: features by id, in shared memory for readers and in SQLite for ever."""
 
-from reidd.gallery.changes import Change, Settings
+from reidd.gallery.audit import Act, Check, Head
+from reidd.gallery.changes import Change, Forgotten, Settings
 from reidd.gallery.explain import Explanation, explained
+from reidd.gallery.forgetting import without_forgotten
 from reidd.gallery.gallery import Gallery
 from reidd.gallery.instance import Instance, Rows
 from reidd.gallery.policy import DROP_METHODS, Limit
@@ -10,9 +12,13 @@ from reidd.gallery.ring import Ring
 
 __all__ = [
     "DROP_METHODS",
+    "Act",
     "Change",
+    "Check",
     "Explanation",
+    "Forgotten",
     "Gallery",
+    "Head",
     "Instance",
     "Limit",
     "Match",
@@ -21,4 +27,5 @@ __all__ = [
     "Rows",
     "Settings",
     "explained",
+    "without_forgotten",
 ]

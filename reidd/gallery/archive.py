@@ -28,9 +28,19 @@ class Archive(NamedTuple):
     space: bytes
     settings: Settings | None = None
     """None in a file of a reidd that did not save them."""
+    origin: str = ""
+    """Names the gallery that the instance numbers are of."""
 
 
-def save(path: Path, rows: Rows, *, labels: Mapping[int, str], space: bytes, settings: Settings | None = None) -> None:
+def save(
+    path: Path,
+    rows: Rows,
+    *,
+    labels: Mapping[int, str],
+    space: bytes,
+    settings: Settings | None = None,
+    origin: str = "",
+) -> None:
     """Write all of this to `path`, in place of what was there, so that a crash leaves the old or the new file.
 
     Raises GalleryError when it cannot be written.
@@ -42,6 +52,7 @@ def save(path: Path, rows: Rows, *, labels: Mapping[int, str], space: bytes, set
         "times_ns": np.ascontiguousarray(rows.times_ns, np.int64),
         "labels": _bytes(json.dumps({str(id): label for id, label in labels.items()}).encode()),
         "space": _bytes(space),
+        "origin": _bytes(origin.encode()),
         "format": _bytes(_FORMAT.encode()),
     }
     if settings is not None:
@@ -88,7 +99,8 @@ def load(path: Path) -> Archive:
     rows = Rows(content["instances"], content["ids"], content["times_ns"], content["features"])
     labels = {int(id): str(label) for id, label in json.loads(content["labels"].tobytes()).items()}
     settings = msgspec.json.decode(content["settings"].tobytes(), type=Settings) if "settings" in content else None
-    return Archive(rows, labels, content["space"].tobytes(), settings)
+    origin = content["origin"].tobytes().decode() if "origin" in content else ""
+    return Archive(rows, labels, content["space"].tobytes(), settings, origin)
 
 
 def _bytes(value: bytes) -> np.ndarray:

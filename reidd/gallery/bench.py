@@ -14,6 +14,7 @@ import numpy as np
 
 from reidd.distances import unit
 from reidd.gallery import tables
+from reidd.gallery.audit import Act
 from reidd.gallery.changes import Delta
 from reidd.gallery.gallery import Gallery
 from reidd.gallery.instance import Rows
@@ -151,6 +152,8 @@ def _enrolled(folder: Path, features: np.ndarray, per_transaction: int) -> tuple
             with gallery.transaction():
                 for row in rows:
                     gallery.add(row, features[row : row + 1])
+                # As the daemon does: one entry for all of them.
+                gallery.note([Act(who="uid 1000", what="add_to_gallery", id=row, added=1) for row in rows])
             between = time.perf_counter()
             bare.execute("BEGIN IMMEDIATE")
             values = ((row + 1, row, 0, 0, features[row].tobytes()) for row in rows)

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from reidd.gallery.aging import Ages
+from reidd.gallery.audit import Head
 from reidd.gallery.instance import Instance
 from reidd.gallery.policy import Limit
 
@@ -50,6 +51,16 @@ class Settings(NamedTuple):
     ttl_s: float | None = None
 
 
+class Forgotten(NamedTuple):
+    """That an id was forgotten: instances with these numbers, or of this id and below `before`, stay away."""
+
+    time_ns: int
+    before: int
+    """The number of the next instance at that time."""
+    instances: tuple[int, ...] = ()
+    """Those that went."""
+
+
 @dataclass(slots=True)
 class Delta:
     """Instances that go and come, and settings before and after. One that goes and comes is rewritten."""
@@ -61,9 +72,14 @@ class Delta:
     ages: tuple[Ages, Ages] | None = None
     answers: dict[bytes, bytes | None] = field(default_factory=dict)
     """What the clients were told, by what a repeat has in common with the first; None takes an answer back."""
+    forgotten: dict[int, tuple[Forgotten | None, Forgotten | None]] = field(default_factory=dict)
+    audit: tuple[Head, Head, str] | None = None
+    """The audit log's latest entry before and after, and the line of the latter."""
 
     def __bool__(self) -> bool:
-        return bool(self.removed or self.added or self.identities or self.limit or self.ages)
+        return bool(
+            self.removed or self.added or self.identities or self.limit or self.ages or self.forgotten or self.audit
+        )
 
     @property
     def rows(self) -> int:
@@ -78,7 +94,9 @@ class Delta:
             {id: (after, before) for id, (before, after) in self.identities.items()},
             (self.limit[1], self.limit[0]) if self.limit else None,
             (self.ages[1], self.ages[0]) if self.ages else None,
-            answers=dict.fromkeys(self.answers),
+            dict.fromkeys(self.answers),
+            {id: (after, before) for id, (before, after) in self.forgotten.items()},
+            (self.audit[1], self.audit[0], "") if self.audit else None,
         )
 
     def extend(self, later: "Delta") -> None:
@@ -89,7 +107,10 @@ class Delta:
         self.added.update(later.added)
         for id, (before, after) in later.identities.items():
             self.identities[id] = (self.identities.get(id, (before, after))[0], after)
+        for id, (was, now) in later.forgotten.items():
+            self.forgotten[id] = (self.forgotten.get(id, (was, now))[0], now)
         if later.limit:
             self.limit = (self.limit or later.limit)[0], later.limit[1]
         if later.ages:
             self.ages = (self.ages or later.ages)[0], later.ages[1]
+        self.audit = later.audit or self.audit

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from struct import Struct
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -10,7 +11,8 @@ import numpy as np
 
 from reidd.distances import UNIT_TOLERANCE
 from reidd.gallery.aging import Ages
-from reidd.gallery.changes import Identity
+from reidd.gallery.audit import Head
+from reidd.gallery.changes import Forgotten, Identity
 from reidd.gallery.instance import Instance, Rows
 from reidd.gallery.policy import Limit
 
@@ -55,6 +57,31 @@ def decoded_ages(encoded: object) -> Ages | None:
     return Ages(ttl_s, clock_s, tuple((number, at_s) for number, at_s in notes))
 
 
+def encoded_forgotten(id: int, forgotten: Forgotten) -> str:
+    """Write that an id was forgotten as text."""
+    return _sealed([id, *forgotten])
+
+
+def decoded_forgotten(encoded: object) -> tuple[int, Forgotten] | None:
+    """Read what `encoded_forgotten` wrote, or give None for anything else."""
+    values = _unsealed(encoded)
+    if values is None:
+        return None
+    id, time_ns, before, instances = values
+    return id, Forgotten(time_ns, before, tuple(instances))
+
+
+def encoded_head(head: Head) -> str:
+    """Write which entry of the audit log is the latest as text."""
+    return _sealed(list(head))
+
+
+def decoded_head(encoded: object) -> Head | None:
+    """Read what `encoded_head` wrote, or give None for anything else."""
+    values = _unsealed(encoded)
+    return None if values is None else Head(*values)
+
+
 def _sealed(values: list[Any]) -> str:
     text = json.dumps(values)
     return f"{crc32(text.encode()):08x} {text}"
@@ -75,6 +102,10 @@ class Contents(NamedTuple):
     next_instance: int
     ages: Ages = Ages()
     damage: tuple[str, ...] = ()
+    forgotten: Mapping[int, Forgotten] = MappingProxyType({})
+    audit: Head = Head()
+    origin: str = ""
+    """Names the store, in which instance numbers are never used twice."""
 
     @classmethod
     def none(cls, dim: int) -> "Contents":

@@ -7,7 +7,7 @@ import numpy as np
 
 from reidd.errors import GalleryError, UnknownIdError
 from reidd.gallery.aging import FINEST_S, Ages, interval_s
-from reidd.gallery.changes import Delta, Identity
+from reidd.gallery.changes import Delta, Forgotten, Identity
 from reidd.gallery.index import Index
 from reidd.gallery.instance import Instance
 from reidd.gallery.ledger import Ledger
@@ -106,6 +106,10 @@ class Editor:
                 if id not in ttls_s and not self._index.identity(id).pinned:
                     ttls_s[id] = self._index.ages.ttl_s
         return ttls_s
+
+    def set_forgotten(self, id: int, forgotten: Forgotten) -> None:
+        """Keep in mind that an id was forgotten, so that no old backup brings it back."""
+        self._ledger.put(Delta(forgotten={id: (self._index.forgotten.get(id), forgotten)}))
 
     def forget_the_gone(self, ids: Iterable[int]) -> None:
         """Forget what was known about those of the ids that have no instance any more."""

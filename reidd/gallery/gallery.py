@@ -1,10 +1,12 @@
 """A gallery that is open: its members, in shared memory for readers and on the disk for ever."""
 
+import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from reidd.gallery.audit import MAX_ENTRIES, PRUNED, Act, Head, older
 from reidd.gallery.contents import Contents
 from reidd.gallery.index import Index
 from reidd.gallery.ledger import Ledger
@@ -13,6 +15,8 @@ from reidd.gallery.reader import Reader
 from reidd.gallery.ring import Ring
 from reidd.gallery.store import Store
 from reidd.gallery.writer import Writer
+
+_PRUNED_AT_ONCE = 10_000
 
 
 class Gallery(Members):
@@ -34,7 +38,10 @@ class Gallery(Members):
         """What was wrong with the store when it was opened, in sentences; the damaged file is kept beside it."""
         index = Index(contents.rows.numbers, contents.rows.ids)
         index.identities, index.limit, index.ages = dict(contents.identities), contents.limit, contents.ages
-        ledger = Ledger(index, Writer(ring), store, next_instance=contents.next_instance)
+        index.forgotten = dict(contents.forgotten)
+        self.origin = contents.origin or secrets.token_hex(8)
+        """Names this gallery, in which instance numbers are never used twice."""
+        ledger = Ledger(index, Writer(ring), store, next_instance=contents.next_instance, audit=contents.audit)
         super().__init__(index, ledger, dim=ring.dim, capacity=ring.capacity, seed=seed, clock_s=clock_s)
 
     @classmethod
@@ -89,6 +96,37 @@ class Gallery(Members):
     def answers(self, within_s: float) -> dict[bytes, bytes]:
         """What clients were told in the last seconds, by another process too."""
         return self._store.answers(within_s) if self._store is not None else {}
+
+    def note(self, acts: Sequence[Act]) -> Head:
+        """Write who does what into the audit log, in one entry with the open transaction."""
+        return self._ledger.note(acts)
+
+    @property
+    def audit(self) -> Head:
+        """The latest entry of the audit log."""
+        return self._ledger.audit
+
+    def audit_lines(self, after: int, limit: int) -> list[tuple[int, str]]:
+        """Give numbered entries of the audit log, oldest first; none for a gallery without a store."""
+        return self._store.audit_lines(after, limit) if self._store is not None else []
+
+    def prune_audit(self, *, older_than_s: float) -> None:
+        """Let go of entries from before a time, or beyond `MAX_ENTRIES`, and say so in the log itself."""
+        if self._store is None:
+            return
+        oldest = self._store.audit_lines(0, _PRUNED_AT_ONCE)
+        surplus = self._ledger.audit.seq - MAX_ENTRIES
+        last = older((line for _, line in oldest), older_than_s, surplus)
+        if last is None:
+            return
+        with self.transaction():
+            self.note([Act(who="daemon", what=PRUNED, through=last.seq, hash=last.hash)])
+        # Only now: should the power fail in between, the log is longer than it says, which is fine.
+        self._store.prune_audit(last.seq)
+
+    def remains(self) -> list[str]:
+        """Name, in sentences, files that may hold what was forgotten."""
+        return self._store.remains() if self._store is not None else []
 
     def heartbeat(self) -> None:
         """Show readers that the writer is alive; call it every second."""

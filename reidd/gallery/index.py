@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from reidd.gallery.aging import Ages
-from reidd.gallery.changes import Delta, Identity
+from reidd.gallery.changes import Delta, Forgotten, Identity
 from reidd.gallery.numbered import Numbered
 from reidd.gallery.policy import Limit
 
@@ -20,6 +20,7 @@ class Index:
         self.identities: dict[int, Identity] = {}
         self.limit: Limit | None = None
         self.ages = Ages()
+        self.forgotten: dict[int, Forgotten] = {}
         numbers, ids = np.asarray(numbers, np.int64), np.asarray(ids, np.int64)
         self._ids = Numbered(numbers, ids)
         self._numbers = _grouped(numbers, ids)
@@ -69,6 +70,11 @@ class Index:
                 self.identities.pop(id, None)
             if before.pinned and not known.pinned:
                 self._oldest = min([self._oldest, *self.numbers(id)[:1]])
+        for id, (_, forgotten) in delta.forgotten.items():
+            if forgotten is None:
+                self.forgotten.pop(id, None)
+            else:
+                self.forgotten[id] = forgotten
         if delta.limit:
             self.limit = delta.limit[1]
         if delta.ages:

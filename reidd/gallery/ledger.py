@@ -1,24 +1,29 @@
 """The order of things in a change: the index at once, then the disk, then the readers; or none of them."""
 
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from reidd.gallery.audit import Act, Head, written
 from reidd.gallery.changes import Delta
 from reidd.gallery.index import Index
 from reidd.gallery.instance import Instance
 from reidd.gallery.store import Store
 from reidd.gallery.writer import Writer
 
+_NO_ENTRY = Head()
 _REMEMBERED, _REMEMBERED_ROWS = 32, 4096  # mutations that can be taken back, and instances in all of them
 
 
 class Ledger:
     """Keeps index, store and ring in step, by transactions made of mutations made of deltas."""
 
-    def __init__(self, index: Index, writer: Writer, store: Store | None, *, next_instance: int):
+    def __init__(
+        self, index: Index, writer: Writer, store: Store | None, *, next_instance: int, audit: Head = _NO_ENTRY
+    ):
         self._index, self._writer, self._store = index, writer, store
-        self._next_instance = next_instance
+        self._next_instance, self._audit = next_instance, audit
         self._transaction: Delta | None = None
         self._mutation: Delta | None = None
         self._history: deque[Delta] = deque()
@@ -112,6 +117,19 @@ class Ledger:
         self._history.clear()
         self._remembered_rows = 0
 
+    def note(self, acts: Sequence[Act]) -> Head:
+        """Put one entry into the audit log together with the open transaction, which has none yet."""
+        if self._transaction is None or self._transaction.audit:
+            raise RuntimeError("an entry belongs to a transaction, and a transaction has one")
+        head, line = written(self._audit, acts, time.time())
+        self._transaction.audit = (self._audit, head, line)
+        return head
+
+    @property
+    def audit(self) -> Head:
+        """The latest entry of the audit log."""
+        return self._audit
+
     def _remember(self, mutation: Delta) -> None:
         self._history.append(mutation)
         self._remembered_rows += mutation.rows
@@ -124,4 +142,6 @@ class Ledger:
             return
         if self._store is not None:
             self._store.write(delta, next_instance=self._next_instance)
+        if delta.audit:
+            self._audit = delta.audit[1]
         self._writer.apply(delta, next_instance=self._next_instance)

@@ -11,7 +11,7 @@ import numpy as np
 from reidd.distances import unit
 from reidd.errors import FeatureError, GalleryError, RequestError
 from reidd.gallery.aging import checked_ttl
-from reidd.gallery.changes import Change, Identity, Settings
+from reidd.gallery.changes import Change, Forgotten, Identity, Settings
 from reidd.gallery.editor import Editor
 from reidd.gallery.index import Index
 from reidd.gallery.instance import Rows
@@ -106,6 +106,24 @@ class Members:
             removed = self._edit.take_out(self._edit.known(id))
             self._edit.forget_the_gone([id])
         return Change(removed=len(removed))
+
+    def forget(self, id: int) -> tuple[int, ...]:
+        """Erase an id for good, known or not: what is stored, what could be undone, and what a backup would bring back.
+
+        Returns the numbers of the instances that went.
+        """
+        with self._ledger.mutation(remember=False):
+            gone = tuple(number for number, _ in self._edit.take_out(self._index.numbers(id)))
+            self._edit.set_identity(id, Identity())
+            before = self._index.forgotten.get(id)
+            numbers = (*(before.instances if before else ()), *gone)
+            self._edit.set_forgotten(id, Forgotten(time.time_ns(), self._ledger.next_instance, numbers))
+            self._ledger.forget()
+        return gone
+
+    def forgotten(self) -> Mapping[int, Forgotten]:
+        """Tell which ids were forgotten, and when."""
+        return self._index.forgotten
 
     def clear(self) -> Change:
         """Remove everything but the limit. Instance numbers go on where they were."""

@@ -3,13 +3,14 @@
 import logging
 import shutil
 import sqlite3
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from reidd.errors import FeatureSpaceError, GalleryError, StorageUnavailableError
-from reidd.gallery import answers_table, tables
+from reidd.gallery import answers_table, audit_table, tables
+from reidd.gallery.audit import Head
 from reidd.gallery.changes import Delta
 from reidd.gallery.contents import Contents
 from reidd.gallery.salvage import allocate, beside, finish_salvage, replace_damaged, sync
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 LAYOUT_VERSION = 1
 RESERVE_BYTES = 4 << 20
 _MEMORY = Path("/dev/shm")  # noqa: S108  the disk cannot be written; a copy in memory can
+_ENTRIES_AT_ONCE = 1000
 _ROWS_AT_ONCE = 64  # their pages fit into the reserve several times
 
 
@@ -57,8 +59,9 @@ class Store:
                 return self._load_copy()
             contents = tables.read(self._open_connection(), self._dim)
             if contents.damage:
+                lines = audit_table.readable(self._open_connection())
                 self.close()
-                kept = replace_damaged(self._path, lambda path: self._write_new(path, contents))
+                kept = replace_damaged(self._path, lambda path: self._write_new(path, contents, lines))
                 self._connection = self._connect()
                 contents = contents._replace(damage=(*contents.damage, f"the damaged store is kept as {str(kept)!r}"))
         except tables.Error as error:
@@ -83,7 +86,7 @@ class Store:
         if self._refusing and delta.added:
             self._refusing = False
             log.info("the gallery store %s can be written again", self._path)
-        if delta.removed and not delta.added:
+        if (delta.removed and not delta.added) or delta.forgotten:
             # The removed features are zeros in the file now; in the log they still are what they were.
             with suppress(sqlite3.Error):
                 tables.empty_log(connection)
@@ -104,6 +107,28 @@ class Store:
         if connection is not None:
             with suppress(sqlite3.Error):
                 connection.close()
+
+    def audit_lines(self, after: int, limit: int) -> list[tuple[int, str]]:
+        """Give entries of the audit log after a number, oldest first. Raises StorageUnavailableError."""
+        try:
+            return audit_table.lines(self._open_connection(), after, limit)
+        except tables.Error as error:
+            raise _explained(error, self._path) from error
+
+    def prune_audit(self, through: int) -> None:
+        """Let go of entries of the audit log up to a number; on a failing disk they stay."""
+        with suppress(sqlite3.Error):
+            audit_table.prune(self._open_connection(), through)
+
+    def remains(self) -> list[str]:
+        """Name, in sentences, the files beside the store that may hold what was removed from it."""
+        log_file = beside(self._path)[0]
+        unemptied = log_file.exists() and log_file.stat().st_size > 0
+        left = [f"{log_file} could not be emptied; stopping the daemon empties it"] if unemptied else []
+        for pattern in ("damaged-*", "salvage-unfinished"):
+            for file in sorted(self._path.parent.glob(f"{self._path.name}.{pattern}")):
+                left.append(f"{file}, a damaged store that was kept; delete it")
+        return left
 
     def _refuse(self, error: Exception) -> None:
         # Once, not for each request: the log is on a disk too.
@@ -188,20 +213,39 @@ class Store:
             finally:
                 connection.close()
 
-    def _write_new(self, path: Path, contents: Contents) -> None:
+    def _write_new(self, path: Path, contents: Contents, lines: Sequence[tuple[int, str]]) -> None:
         connection = tables.connect(path)
         try:
-            tables.write_new(connection, contents, self._ours)
+            tables.write_new(connection, contents, self._ours, lines)
             tables.empty_log(connection)
         finally:
             connection.close()
+
+
+def audit_pages(path: Path) -> Iterator[tuple[list[str], Head]]:
+    """Give the audit log of a store that nobody holds, oldest first, and with each page the latest entry there is.
+
+    Raises GalleryError when there is no store, a daemon holds it, or it cannot be read.
+    """
+    if not path.exists():
+        raise GalleryError(f"there is no gallery store {str(path)!r}")
+    try:
+        with closing(tables.connect(path)) as connection:
+            after, head = 0, audit_table.head(connection)
+            while numbered := audit_table.lines(connection, after, _ENTRIES_AT_ONCE):
+                yield [line for _, line in numbered], head
+                after = numbered[-1][0]
+            yield [], head
+    except tables.Error as error:
+        raise _explained(error, path) from error
 
 
 def _parts(delta: Delta) -> Sequence[Delta]:
     """Cut a removal into parts small enough for the reserve."""
     rows = list(delta.removed.items())
     parts = [Delta(removed=dict(rows[at : at + _ROWS_AT_ONCE])) for at in range(0, len(rows), _ROWS_AT_ONCE)]
-    return [*parts, Delta(identities=delta.identities, limit=delta.limit)]
+    rest = Delta(identities=delta.identities, limit=delta.limit, forgotten=delta.forgotten, audit=delta.audit)
+    return [*parts, rest]
 
 
 def _is_full(error: Exception) -> bool:

@@ -1,20 +1,24 @@
-"""The store's tables: with `answers_table` the only file that knows SQL."""
+"""The store's tables: with `answers_table` and `audit_table` the only file that knows SQL."""
 
+import secrets
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from reidd.gallery import answers_table
+from reidd.gallery import answers_table, audit_table
 from reidd.gallery.aging import Ages
-from reidd.gallery.changes import Delta, Identity
+from reidd.gallery.audit import Head
+from reidd.gallery.changes import Delta, Forgotten, Identity
 from reidd.gallery.contents import (
     Columns,
     Contents,
     State,
     audited,
     decoded_ages,
+    decoded_forgotten,
     encoded_ages,
+    encoded_forgotten,
     identity_crc,
     instance_crc,
 )
@@ -31,6 +35,7 @@ CREATE TABLE IF NOT EXISTS instances (
     instance INTEGER PRIMARY KEY, id INTEGER NOT NULL, time_ns INTEGER NOT NULL, crc INTEGER NOT NULL,
     feature BLOB NOT NULL
 );
+CREATE TABLE IF NOT EXISTS forgotten (id INTEGER PRIMARY KEY, what TEXT NOT NULL);
 """
 
 
@@ -47,7 +52,7 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA secure_delete=ON")
-        connection.executescript(_TABLES + answers_table.TABLE)
+        connection.executescript(_TABLES + answers_table.TABLE + audit_table.TABLE)
     except BaseException:
         connection.close()
         raise
@@ -61,6 +66,9 @@ def claim(connection: sqlite3.Connection, ours: dict[str, str]) -> dict[str, str
         if not meta:
             meta = ours | {"state": State().encode(), "ages": encoded_ages(Ages())}
             connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+        if "origin" not in meta:
+            meta["origin"] = secrets.token_hex(8)
+            connection.execute("INSERT INTO meta VALUES ('origin', ?)", (meta["origin"],))
     return meta
 
 
@@ -90,6 +98,9 @@ def write(connection: sqlite3.Connection, delta: Delta, *, next_instance: int | 
         if delta.ages:
             connection.execute("UPDATE meta SET value = ? WHERE key = 'ages'", (encoded_ages(delta.ages[1]),))
         answers_table.write(connection, delta.answers)
+        _write_forgotten(connection, {id: after for id, (_, after) in delta.forgotten.items()})
+        if delta.audit:
+            audit_table.write(connection, delta.audit[1], delta.audit[2])
 
 
 def read(connection: sqlite3.Connection, dim: int) -> Contents:
@@ -110,15 +121,30 @@ def read(connection: sqlite3.Connection, dim: int) -> Contents:
                 identities[id] = identity
             else:
                 damage.append(f"what was known about id {id!r} does not match its checksum")
-    return audited(columns, identities, state, ages, damage)
+    forgotten: dict[int, Forgotten] = {}
+    with _noting(damage):
+        for (what,) in connection.execute("SELECT what FROM forgotten"):
+            if (known := decoded_forgotten(what)) is not None:
+                forgotten[known[0]] = known[1]
+            else:
+                damage.append("a note that an id was forgotten does not match its checksum; forget it again")
+    head, origin = Head(), ""
+    with _noting(damage):
+        head, origin = audit_table.head(connection), str(_stored(connection, "origin"))
+    contents = audited(columns, identities, state, ages, damage)
+    return contents._replace(forgotten=forgotten, audit=head, origin=origin)
 
 
-def write_new(connection: sqlite3.Connection, contents: Contents, ours: dict[str, str]) -> None:
-    """Write everything into a new store."""
-    claim(connection, ours)
+def write_new(
+    connection: sqlite3.Connection, contents: Contents, ours: dict[str, str], lines: Iterable[tuple[int, str]]
+) -> None:
+    """Write everything into a new store, the lines of the audit log too."""
+    claim(connection, ours | ({"origin": contents.origin} if contents.origin else {}))
+    audit_table.write_all(connection, contents.audit, lines)
     added = {row.number: row for row in contents.rows.instances()}
     identities = {id: (Identity(), identity) for id, identity in contents.identities.items()}
     delta = Delta(added=added, identities=identities, limit=(None, contents.limit), ages=(Ages(), contents.ages))
+    delta.forgotten = {id: (None, known) for id, known in contents.forgotten.items()}
     write(connection, delta, next_instance=contents.next_instance)
 
 
@@ -144,6 +170,13 @@ def _write_identity(connection: sqlite3.Connection, id: int, identity: Identity)
         connection.execute("INSERT INTO identities VALUES (?, ?, ?, ?, ?)", values)
         digest ^= crc
     return digest
+
+
+def _write_forgotten(connection: sqlite3.Connection, forgotten: Mapping[int, Forgotten | None]) -> None:
+    for id, known in forgotten.items():
+        connection.execute("DELETE FROM forgotten WHERE id = ?", (id,))
+        if known is not None:
+            connection.execute("INSERT INTO forgotten VALUES (?, ?)", (id, encoded_forgotten(id, known)))
 
 
 def _rows_from_both_ends(connection: sqlite3.Connection, damage: list[str]) -> Iterator[tuple[object, ...]]:

@@ -39,6 +39,8 @@ EVENT_TYPES = (
     "overwritten",
     "expired",
     "removed",
+    "forgotten",
+    "redacted",
     "cleared",
     "limited",
     "labelled",

@@ -47,6 +47,15 @@ class IdRecord(Struct, frozen=True):
     ttl_s: float | None = None
 
 
+class ForgottenRecord(Struct, frozen=True):
+    """That an id was forgotten: instances of it below `before`, and those with these numbers, stay away."""
+
+    id: int
+    time_ns: int
+    before: int
+    instances: list[int]
+
+
 class ExplanationRecord(Struct, frozen=True):
     """Why an id is the nearest. Distances are cosine distances, in [0, 2]."""
 

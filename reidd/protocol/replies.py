@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from reidd.engines import Accelerator, Engine
 from reidd.protocol.limits import VERSION
-from reidd.protocol.records import ExplanationRecord, IdRecord, PairRecord, ResultRecord
+from reidd.protocol.records import ExplanationRecord, ForgottenRecord, IdRecord, PairRecord, ResultRecord
 
 
 class Reply(Struct, frozen=True, kw_only=True, tag_field="reply"):
@@ -59,6 +59,37 @@ class Changed(Reply, frozen=True, kw_only=True, tag="changed"):
     moved: list[int] = []
     taken_back: str = ""
     """What the change that `undo` took back had done, in words."""
+
+
+class Receipt(Reply, frozen=True, kw_only=True, tag="receipt"):
+    """That an id was forgotten: what was erased, when, the audit log's entry about it, and what is out of reach."""
+
+    id: int
+    instances: list[int]
+    erased: list[str]
+    time: float
+    sequence: int = 0
+    """The number of the audit log's entry; 0 without a log."""
+    hash: str = ""
+    """The SHA-256 of that entry."""
+    not_reached: list[str] = []
+
+
+class ForgottenReply(Reply, frozen=True, kw_only=True, tag="forgotten"):
+    """The ids that were forgotten; `origin` names the gallery whose instance numbers are meant."""
+
+    origin: str
+    ids: list[ForgottenRecord]
+
+
+class AuditReply(Reply, frozen=True, kw_only=True, tag="audit"):
+    """Entries of the audit log, each one line of JSON; `sequence` and `hash` are of the latest entry there is."""
+
+    lines: list[str]
+    last: int
+    """The number of the last of these lines: ask again with `after` = this, until there are none."""
+    sequence: int
+    hash: str
 
 
 class ExplanationReply(Reply, frozen=True, kw_only=True, tag="explanation"):
@@ -127,5 +158,17 @@ class EventList(Reply, frozen=True, kw_only=True, tag="events"):
 
 
 AnyReply: TypeAlias = (
-    Failed | Done | Array | Results | Changed | ExplanationReply | IdList | RowsReply | StatusReply | EventList
+    Failed
+    | Done
+    | Array
+    | Results
+    | Changed
+    | Receipt
+    | ForgottenReply
+    | AuditReply
+    | ExplanationReply
+    | IdList
+    | RowsReply
+    | StatusReply
+    | EventList
 )

@@ -79,10 +79,28 @@ class AddToGallery(Request, frozen=True, kw_only=True, tag="add_to_gallery"):
 
 
 class RemoveFromGallery(Request, frozen=True, kw_only=True, tag="remove_from_gallery"):
-    """Forget all instances of an id."""
+    """Remove all instances of an id; `undo` brings them back."""
 
     id: Id
     changes_gallery: ClassVar[bool] = True
+
+
+class Forget(Request, frozen=True, kw_only=True, tag="forget"):
+    """Erase an id for good, from backups that are put back too; it need not be in the gallery any more."""
+
+    id: Id
+    changes_gallery: ClassVar[bool] = True
+
+
+class Forgotten(Request, frozen=True, kw_only=True, tag="forgotten"):
+    """Which ids were forgotten: whoever puts a backup back leaves these out."""
+
+
+class Audit(Request, frozen=True, kw_only=True, tag="audit"):
+    """Entries of the audit log after a number, oldest first."""
+
+    after: Natural = 0
+    limit: Annotated[int, Meta(ge=1, le=MAX_ROWS)] = MAX_ROWS
 
 
 class Clear(Request, frozen=True, kw_only=True, tag="clear"):
@@ -212,6 +230,9 @@ AnyRequest: TypeAlias = (
     | ReIdImage
     | AddToGallery
     | RemoveFromGallery
+    | Forget
+    | Forgotten
+    | Audit
     | Clear
     | SetPerIdGalleryLimit
     | SetLabel

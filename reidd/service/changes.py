@@ -1,5 +1,6 @@
 """Requests that read or change the gallery as a whole: answered by its one writer."""
 
+import time
 from collections.abc import Sequence
 
 import msgspec
@@ -10,6 +11,14 @@ from reidd.errors import FeatureError, RequestError
 from reidd.gallery import Change, Gallery
 from reidd.protocol import Event, PredictionRecord, ResultRecord
 from reidd.service import Answer, Frame, float32_bytes, float32_rows
+
+ERASED = ("features", "label, pin and time to live", "changes that could be undone", "recent events about the id")
+OUT_OF_REACH = (
+    "backups and files that `reidd save` wrote before; put back here they come without this id",
+    "what subscribers and clients were told, and what they keep",
+    "old blocks that an SD card, a disk or a file system keeps, and memory that was swapped out",
+    "the audit log and the list of forgotten ids, which hold the id and the instance numbers",
+)
 
 
 class GalleryService:
@@ -26,6 +35,8 @@ class GalleryService:
             case protocol.RemoveFromGallery():
                 change = self._gallery.remove(request.id)
                 return _changed(request, change, Event(type="removed", id=request.id, count=change.removed))
+            case protocol.Forget() | protocol.Forgotten() | protocol.Audit():
+                return self._account(request)
             case protocol.Clear():
                 change = self._gallery.clear()
                 return _changed(request, change, Event(type="cleared", count=change.removed))
@@ -98,6 +109,45 @@ class GalleryService:
         if overwritten:
             events.append(Event(type="overwritten", instances=overwritten))
         return _changed(request, change, *events)
+
+    def _account(self, request: protocol.Forget | protocol.Forgotten | protocol.Audit) -> Answer:
+        match request:
+            case protocol.Forget():
+                return self._forget(request)
+            case protocol.Forgotten():
+                return self._forgotten(request)
+            case protocol.Audit():
+                return self._audit(request)
+
+    def _forget(self, request: protocol.Forget) -> Answer:
+        gone = self._gallery.forget(request.id)
+        reply = protocol.Receipt(
+            request=request.request,
+            id=request.id,
+            instances=list(gone),
+            erased=list(ERASED),
+            time=time.time(),
+            not_reached=list(OUT_OF_REACH),
+        )
+        return Answer(reply, events=(Event(type="forgotten", id=request.id, count=len(gone)),))
+
+    def _forgotten(self, request: protocol.Forgotten) -> Answer:
+        records = [
+            protocol.ForgottenRecord(id, known.time_ns, known.before, list(known.instances))
+            for id, known in sorted(self._gallery.forgotten().items())
+        ]
+        return Answer(protocol.ForgottenReply(request=request.request, origin=self._gallery.origin, ids=records))
+
+    def _audit(self, request: protocol.Audit) -> Answer:
+        numbered = self._gallery.audit_lines(request.after, request.limit)
+        reply = protocol.AuditReply(
+            request=request.request,
+            lines=[line for _, line in numbered],
+            last=numbered[-1][0] if numbered else request.after,
+            sequence=self._gallery.audit.seq,
+            hash=self._gallery.audit.hash,
+        )
+        return Answer(reply)
 
     def _pin(self, request: protocol.Pin | protocol.Unpin) -> Answer:
         if isinstance(request, protocol.Pin):

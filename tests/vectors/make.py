@@ -47,6 +47,9 @@ REQUESTS: dict[str, tuple[protocol.Request, list[bytes]]] = {
         [feature(0, 1).tobytes()],
     ),
     "remove_from_gallery": (protocol.RemoveFromGallery(request="6", id=7), []),
+    "forget": (protocol.Forget(request="26", id=7), []),
+    "forgotten": (protocol.Forgotten(request="27"), []),
+    "audit": (protocol.Audit(request="28", after=5, limit=100), []),
     "clear": (protocol.Clear(request="7"), []),
     "set_per_id_gallery_limit": (
         protocol.SetPerIdGalleryLimit(request="8", count=100, drop_method="drop_random"),
@@ -91,6 +94,37 @@ REPLIES: dict[str, tuple[protocol.Reply, list[bytes]]] = {
     ),
     "changed by undo": (protocol.Changed(request="22", removed=2, taken_back="2 instances of id 7 added"), []),
     "changed": (protocol.Changed(request="5", added=[42, 43], dropped=[7], overwritten=[1]), []),
+    "receipt": (
+        protocol.Receipt(
+            request="26",
+            id=7,
+            instances=[42, 43],
+            erased=["features"],
+            time=1_700_000_000.5,
+            sequence=6,
+            hash="ab" * 32,
+            not_reached=["backups"],
+        ),
+        [],
+    ),
+    "forgotten": (
+        protocol.ForgottenReply(
+            request="27",
+            origin="0123456789abcdef",
+            ids=[protocol.ForgottenRecord(7, 1_700_000_000_000_000_000, 44, [42, 43])],
+        ),
+        [],
+    ),
+    "audit": (
+        protocol.AuditReply(
+            request="28",
+            lines=['{"seq":6,"time":1700000000.5,"before":"' + "cd" * 32 + '","acts":[]}'],
+            last=6,
+            sequence=6,
+            hash="ab" * 32,
+        ),
+        [],
+    ),
     "explanation": (
         protocol.ExplanationReply(
             request="25",
@@ -145,6 +179,8 @@ EVENTS = [
     Event(type="added", seq=2, id=7, instances=[42, 43], dropped=[7], **_STAMP),
     Event(type="overwritten", seq=3, instances=[1], **_STAMP),
     Event(type="removed", seq=4, id=7, count=3, **_STAMP),
+    Event(type="forgotten", seq=18, id=7, count=3, **_STAMP),
+    Event(type="redacted", seq=19, **_STAMP),
     Event(type="cleared", seq=5, count=12, **_STAMP),
     Event(type="limited", seq=6, count=100, drop_method="drop_random", dropped=[], **_STAMP),
     Event(type="labelled", seq=7, id=7, label="Ann", **_STAMP),
@@ -228,7 +264,11 @@ CONVERSATION: list[tuple[protocol.Request, list[bytes], dict[str, Any], list[byt
         {"reply": "error", "code": "bad-feature"},
         [],
     ),
+    (protocol.Forget(request="b3", id=17), [], {"reply": "receipt", "id": 17, "instances": []}, []),
     (protocol.Clear(request="a13"), [], {"reply": "changed", "removed": 1}, []),
+    (protocol.Undo(request="b4"), [], {"reply": "changed", "added": [3]}, []),
+    (protocol.Forget(request="b5", id=8), [], {"reply": "receipt", "id": 8, "instances": [3]}, []),
+    (protocol.Undo(request="b6"), [], {"reply": "error", "code": "bad-request"}, []),
 ]
 
 
