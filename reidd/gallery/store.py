@@ -265,4 +265,6 @@ def _explained(error: Exception, path: Path) -> GalleryError:
             f"the gallery store {str(path)!r} is too damaged to read: {error}; restore a backup, or move it away "
             "to begin with an empty gallery"
         )
-    return StorageUnavailableError(f"cannot open the gallery store {str(path)!r}: {error}")
+    # Without the names of files that an OSError quotes: the one that matters is named already.
+    reason = getattr(error, "strerror", None) or error
+    return StorageUnavailableError(f"cannot open the gallery store {str(path)!r}: {reason}")
