@@ -60,6 +60,7 @@ def test_the_corpus_has_a_whole_request_for_every_op():
     for path in corpus("request"):
         with suppress(ReiddError):
             asked.add(type(decode_request(opened([b"", *path.read_bytes().split(FRAME_END)]).header)))
+    # A new op takes a file op-NAME: three zeros and its header, as tests/vectors/messages.json has it.
     assert {kind.__struct_config__.tag for kind in asked} == set(OPS)
 
 
