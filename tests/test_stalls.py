@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from stalls import Stalls
 
@@ -20,7 +21,7 @@ with Stalls() as stalls:
 
 
 def test_a_process_that_was_stopped_knows_for_how_long():
-    command = [sys.executable, "-c", WATCHING, sys.path[0]]
+    command = [sys.executable, "-c", WATCHING, str(Path(__file__).parent)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as watching:
         watching.stdout.readline()
         time.sleep(0.1)
