@@ -144,7 +144,7 @@ class ReIdentification(Identifier):
         if self._gallery is None and isinstance(request, protocol.SetPerIdGalleryLimit):
             checked_limit(request.count, request.drop_method)
             self._limit = request  # kept until `load` tells the dimension
-            return protocol.Done(), []
+            return protocol.Changed(), []
         self._space()
         answer = self._answered(request, frames)
         return answer.reply, list(answer.frames)
