@@ -70,10 +70,9 @@ class Connection:
                 request=f"{self._name}-{os.getpid()}-{self._count}",
                 deadline_ms=max(1, int((until - time.monotonic()) * 1000 * DAEMON_SHARE)),
             )
-            header, *rest = self._exchange(request, _checked(frames), until, timeout)
+            reply, rest = self._exchange(request, _checked(frames), until, timeout)
         finally:
             self._lock.release()
-        reply = protocol.decode_reply(header)
         if isinstance(reply, protocol.Failed):
             raise protocol.raised(reply)
         return reply, rest
@@ -83,7 +82,9 @@ class Connection:
         with self._lock:
             self._drop()
 
-    def _exchange(self, request: protocol.Request, frames: Sequence[Any], until: float, timeout: float) -> list[bytes]:
+    def _exchange(
+        self, request: protocol.Request, frames: Sequence[Any], until: float, timeout: float
+    ) -> tuple[protocol.AnyReply, list[bytes]]:
         connected, lost = self._connected()
         self._was_lost(lost)
         message = [b"", protocol.encode(request), *frames]
@@ -95,8 +96,9 @@ class Connection:
             ready = dict(self._poller.poll(max(LAST_LOOK_MS, int(1000 * left_s))))
             if connected in ready:
                 _, header, *rest = connected.recv_multipart()
-                if protocol.request_id(header) == request.request:
-                    return [header, *rest]
+                reply = protocol.decode_reply(header)
+                if reply.request == request.request:
+                    return reply, rest
             elif self._was_lost(lost):
                 # The daemon ended, and the request or its answer may have gone with it. It makes no change twice.
                 connected.send_multipart(message, copy=False)

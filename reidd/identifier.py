@@ -3,6 +3,7 @@
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
@@ -390,7 +391,7 @@ class Identifier(ABC):
                 [ReIdentificationPrediction(p.id, p.rank, p.distance, p.label) for p in record.predictions],
                 matrix[row : row + 1],
                 record.duration,
-                image if image is None or isinstance(image, np.ndarray) else pixels(image),
+                image if image is None or isinstance(image, np.ndarray) else partial(pixels, bytes(image)),
                 record.verdict,
             )
             for row, (record, image) in enumerate(zip(reply.results, images, strict=True))

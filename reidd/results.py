@@ -1,6 +1,6 @@
 """What a re-identification answers: ranked ids, the distances behind them, and how sure one may be."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 
 import numpy as np
@@ -68,7 +68,7 @@ class ReIdentificationResults:
         predictions: Sequence[ReIdentificationPrediction],
         distance_matrix: np.ndarray,
         duration: float,
-        image: np.ndarray | None = None,
+        image: np.ndarray | Callable[[], np.ndarray] | None = None,
         verdict: Verdict | None = None,
     ):
         self._predictions = list(predictions)
@@ -93,6 +93,9 @@ class ReIdentificationResults:
     @property
     def image(self) -> np.ndarray | None:
         """The image asked about, or None when the question was a feature."""
+        if callable(self._image):
+            # An image file is decoded only for those who want to see it.
+            self._image = self._image()
         return self._image
 
     @property
@@ -107,7 +110,7 @@ class ReIdentificationResults:
         return (
             self._predictions == other._predictions
             and np.array_equal(self._distance_matrix, other._distance_matrix)
-            and _same_image(self._image, other._image)
+            and _same_image(self.image, other.image)
         )
 
     __hash__ = None  # type: ignore[assignment]  # holds arrays

@@ -123,5 +123,7 @@ def test_a_daemon_that_comes_and_goes_thousands_of_times_does_not_hold_up_the_pr
         listening.settimeout(5)
         for _ in range(2500):  # libzmq's own limit is 2,000 events
             listening.accept()[0].close()
-        idle.close(linger=0)
+        # In this order: an event that nobody can receive any more would hold up the process too.
+        idle.monitor(None, 0)
         lost.close(linger=0)
+        idle.close(linger=0)

@@ -55,7 +55,7 @@ def test_a_request_that_is_tried_again_goes_to_another_pair():
     line = Line(10)
     tried = job("a")
     tried.failed_on.append(LITE)
-    line.rejoin(tried)
+    assert line.rejoin(tried, "died", 0) is None
     assert line.next_again(avoid=LITE) is None
     assert line.next_again(avoid=DNN) is tried
     assert len(line) == 0
@@ -66,7 +66,7 @@ def test_jobs_whose_time_is_up_leave_the_line():
     late, again, good = job("a", 1), job("b", 1), job("a", 5)
     line.join(late, retry_after_s=1)
     line.join(good, retry_after_s=1)
-    line.rejoin(again)
+    line.rejoin(again, "died", 0)
     assert line.expired(2) == [again, late]
     assert list(line) == [good]
     assert len(line) == 1

@@ -21,7 +21,7 @@ class Process:
 
 
 def worker(*, image_s=None, images=0, trying=PAIR, status=None) -> Worker:
-    made = Worker(Process(status), b"worker-1", since=100.0, trying=trying)
+    made = Worker(Process(status), None, "worker-1", since=100.0, trying=trying)
     made.ready = None if image_s is None else Ready(PAIR, *PAIR, 96, image_s)
     if images:
         request = protocol.ExtractFeatures(parts=[protocol.Encoded()] * images)

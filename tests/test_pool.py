@@ -1,7 +1,9 @@
 """Real workers on a stand-in for an Edge TPU: whatever happens to them, each request is answered or refused in time."""
 
 import os
+import select
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -9,7 +11,6 @@ import cv2
 import msgspec
 import numpy as np
 import pytest
-import zmq
 from fake_edgetpu import FakeEdgeTPU
 
 from reidd import protocol
@@ -18,6 +19,7 @@ from reidd.daemon.jobs import Job
 from reidd.daemon.ladder import Rung
 from reidd.daemon.orders import Orders
 from reidd.daemon.patience import Patience
+from reidd.daemon.pipes import CoreEnd, WorkerEnd
 from reidd.daemon.pool import Pool
 from reidd.engines import Accelerator, Engine
 from reidd.errors import BackendError, BackendUnavailableError, BusyError, DeadlineError, ReiddError
@@ -43,21 +45,18 @@ class Rig:
         self.stick = stick
         ring = folder / "ring"
         self.gallery = Gallery.open(dim=96, space=bytes(32), capacity=10, ring_path=ring)
-        self.context = zmq.Context()
-        socket = self.context.socket(zmq.ROUTER)
-        endpoint = f"ipc://{folder}/w.sock"
-        socket.bind(endpoint)
 
-        def orders(identity, offered):
-            return Orders(identity, os.getpid(), endpoint, str(ring), str(stick.model), list(offered), 1)
+        def orders(identity, offered, pipe):
+            return Orders(identity, os.getpid(), pipe, str(ring), str(stick.model), list(offered), 1)
 
         options = {"patience": Patience(HANG_S), "max_pause_s": 0.5, **options}
-        self.pool = Pool(socket, orders, size, [Rung(pair) for pair in pairs], **options)
+        self.pool = Pool(orders, size, [Rung(pair) for pair in pairs], **options)
         self.outcomes = []
+        self.idle_pipes = []
         self.moves = []
 
     def turn(self):
-        if self.pool.socket.poll(5):
+        if select.select([self.pool], [], [], 0.005)[0]:
             self.outcomes += self.pool.receive()
         self.outcomes += self.pool.tick()
         self.moves += [((m.ready.engine, m.ready.accelerator), m.degraded) for m in self.pool.moves()]
@@ -88,9 +87,21 @@ class Rig:
         self.until(lambda: self.outcomes)
         return self.outcomes.pop(), time.monotonic() - start
 
+    def in_place_of(self, worker):
+        """The worker's end of a pipe that the core takes for this worker's."""
+        ours, theirs = socket.socketpair()
+        crew = self.pool._crew
+        del crew._workers[worker.pipe.fileno()]
+        self.idle_pipes.append(worker.pipe)  # closed, the real worker would end
+        worker.pipe = CoreEnd(ours, crew.watch)
+        crew._workers[worker.pipe.fileno()] = worker
+        self.idle_pipes.append(WorkerEnd(theirs.detach()))
+        return self.idle_pipes[-1]
+
     def close(self):
         self.pool.stop()
-        self.context.destroy(linger=0)
+        for pipe in self.idle_pipes:
+            pipe.close()
         self.gallery.close()
 
 
@@ -259,6 +270,46 @@ def test_a_pair_that_cannot_be_had_changes_nothing(rig):
     built.until(lambda: built.outcomes)
     assert "no installed plugin brings HAILO_RT/HAILO" in str(built.outcomes.pop().reply)
     assert pair_of(built.ask()[0]) == LITE
+
+
+def test_a_pair_that_is_not_ready_in_time_is_given_up_and_all_is_as_before(rig, stick):
+    built = rig([LITE])
+    built.until(built.on(LITE))
+    stick.behave("hang")
+    built.pool.switch(built.job(within_s=0.3), STICK)
+    built.until(lambda: built.outcomes)
+    assert isinstance(built.outcomes.pop().reply, DeadlineError)
+    assert pair_of(built.ask()[0]) == LITE
+    assert len(list(built.pool._crew)) == 1
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        [b"answer", b"nobody asked"],
+        [b"ready", b"{}"],
+        [b"what?"],
+        [b"trying", b'["DNN", "CPU"]'],
+    ],
+)
+def test_a_worker_that_talks_nonsense_is_replaced(rig, nonsense):
+    built = rig([LITE])
+    built.until(built.on(LITE))
+    before = built.pids()
+    rogue = built.in_place_of(next(iter(built.pool._crew)))
+    rogue.send(nonsense)
+    built.until(lambda: built.on(LITE)() and built.pids() != before)
+    assert pair_of(built.ask()[0]) == LITE
+
+
+def test_a_worker_that_closes_its_pipe_is_replaced_and_its_request_answered(rig):
+    built = rig([LITE])
+    built.until(built.on(LITE))
+    rogue = built.in_place_of(next(iter(built.pool._crew)))
+    built.pool.submit(built.job(within_s=20))
+    rogue.close()
+    built.until(lambda: built.outcomes)
+    assert pair_of(built.outcomes.pop()) == LITE
 
 
 def test_a_pair_that_dies_again_and_again_is_tried_ever_more_rarely(rig, stick):

@@ -43,3 +43,16 @@ def test_emptying_the_list_of_predictions_changes_nothing():
     answer = results()
     answer.predictions.clear()
     assert len(answer.predictions) == 1
+
+
+def test_an_image_file_is_decoded_once_and_only_for_those_who_look():
+    looked = []
+
+    def decode():
+        looked.append(1)
+        return np.zeros((4, 4, 3), np.uint8)
+
+    found = results(image=decode)
+    assert not looked
+    assert found.image is found.image
+    assert len(looked) == 1

@@ -1,6 +1,8 @@
 """The worker processes: started, ended, reaped, and how many of them there should be on which pair."""
 
+import logging
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -8,14 +10,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from select import epoll
 
 import msgspec
 
 from reidd import protocol
 from reidd.daemon.jobs import Job
 from reidd.daemon.ladder import Ladder
-from reidd.daemon.orders import Orders, Pair, Ready
+from reidd.daemon.orders import Orders, Pair, Ready, Refusal, spoken
+from reidd.daemon.pipes import CoreEnd
 from reidd.engines import Accelerator
+
+log = logging.getLogger(__name__)
 
 MAX_PAUSE_S = 30.0
 
@@ -25,9 +31,12 @@ class Worker:
     """One worker process and what it is doing."""
 
     process: "subprocess.Popen[bytes]"
-    identity: bytes
+    pipe: CoreEnd
+    name: str
     since: float
     """When it was started, began to load a pair, or got its job."""
+    offer: Sequence[Pair] = ()
+    """The pairs it may try."""
     trying: Pair | None = None
     ready: Ready | None = None
     job: Job | None = None
@@ -38,10 +47,11 @@ class Worker:
     retiring: bool = False
     used: float = 0.0
 
-    @property
-    def name(self) -> str:
-        """How the log calls it."""
-        return self.identity.decode()
+    def offered(self, pair: Pair) -> Pair:
+        """Return a pair that it names; a ValueError when it may not try that one."""
+        if pair not in self.offer:
+            raise ValueError(pair)
+        return pair
 
     @property
     def pair(self) -> Pair:
@@ -52,7 +62,7 @@ class Worker:
     @property
     def idle(self) -> bool:
         """Whether it can take a job."""
-        return self.ready is not None and self.job is None and not self.retiring
+        return self.ready is not None and self.job is None and not self.retiring and self.pipe.open
 
     def death(self) -> str | None:
         """How its process ended, or None while it runs."""
@@ -65,10 +75,12 @@ class Worker:
 class Crew:
     """All worker processes of a daemon, and the rule how many there should be on which pair."""
 
-    def __init__(self, orders: Callable[[str, Sequence[Pair]], Orders], size: int, ladder: Ladder):
+    def __init__(self, orders: Callable[[str, Sequence[Pair], int], Orders], size: int, ladder: Ladder):
         self.size, self.ladder = size, ladder
+        self.watch = epoll()
+        """Readable when a worker has sent something, or takes more of what was sent to it."""
         self._orders = orders
-        self._workers: dict[bytes, Worker] = {}
+        self._workers: dict[int, Worker] = {}
         self._ending: list[subprocess.Popen[bytes]] = []
         self._started = 0
         self._stillborn = 0
@@ -77,9 +89,9 @@ class Crew:
     def __iter__(self) -> Iterator[Worker]:
         return iter(list(self._workers.values()))
 
-    def named(self, identity: bytes) -> Worker | None:
-        """The worker of that name, unless it was given up."""
-        return self._workers.get(identity)
+    def at(self, fd: int) -> Worker | None:
+        """The worker behind that end of a pipe, unless it was given up."""
+        return self._workers.get(fd)
 
     def working(self) -> list[Worker]:
         """Those that are ready and stay, on the most wanted pair first, then the most recently used.
@@ -123,12 +135,18 @@ class Crew:
         """Start a worker that tries these pairs in order."""
         self._started += 1
         name = f"worker-{self._started}"
-        orders = msgspec.json.encode(self._orders(name, pairs)).decode()
-        process = subprocess.Popen(  # noqa: S603  (our own interpreter and module)
-            [sys.executable, "-m", "reidd.daemon.worker", orders], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-        )
-        worker = Worker(process, name.encode(), since=now, candidate=candidate)
-        self._workers[worker.identity] = worker
+        ours, theirs = socket.socketpair()
+        orders = msgspec.json.encode(self._orders(name, pairs, theirs.fileno())).decode()
+        with theirs:
+            process = subprocess.Popen(  # noqa: S603  (our own interpreter and module)
+                [sys.executable, "-m", "reidd.daemon.worker", orders],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+            )
+        pipe = CoreEnd(ours, self.watch)
+        worker = Worker(process, pipe, name, since=now, offer=list(pairs), candidate=candidate)
+        self._workers[pipe.fileno()] = worker
         return worker
 
     def joined(self, worker: Worker) -> None:
@@ -146,12 +164,32 @@ class Crew:
         """Kill a worker; `reap` collects it, for a process stuck in a driver must not hold up the core."""
         worker.process.kill()
         self._ending.append(worker.process)
-        self._workers.pop(worker.identity, None)
+        self._workers.pop(worker.pipe.fileno(), None)
+        worker.pipe.close()
 
-    def died_unborn(self, now: float) -> None:
-        """Wait longer before each next start when workers end before they even try a pair."""
-        self._stillborn += 1
-        self._not_before = now + min(MAX_PAUSE_S, 0.1 * 2 ** min(self._stillborn, 20))
+    def charge(self, worker: Worker, reason: str, now: float) -> None:
+        """Let the pair of a worker that was lost rest; without one, start the next worker later."""
+        pair = worker.ready.pair if worker.ready else worker.trying
+        if pair is None:
+            self._stillborn += 1
+            self._not_before = now + min(MAX_PAUSE_S, 0.1 * 2 ** min(self._stillborn, 20))
+            log.warning("%s %s before it loaded anything", worker.name, reason)
+            return
+        pause_s = self.ladder.failed(pair, reason, now)
+        self.ladder[pair].full = False
+        log.warning("%s on %s %s; that pair rests for %.1f s", worker.name, spoken(pair), reason, pause_s)
+
+    def refused(self, refusals: Sequence[Refusal], now: float) -> None:
+        """Let pairs rest that a worker could not load."""
+        taken = {w.pair for w in self.working()}
+        for pair, reason in ((r.pair, r.reason) for r in refusals):
+            if pair in taken:
+                # A Coral stick serves one process: the others do without it while that one lives.
+                self.ladder[pair].full = True
+                continue
+            pause_s = self.ladder.failed(pair, reason, now)
+            level = logging.DEBUG if self.ladder[pair].optional else logging.WARNING
+            log.log(level, "%s does not run: %s; next try in %.1f s", spoken(pair), reason, pause_s)
 
     def reap(self) -> None:
         """Collect processes that have ended."""
@@ -160,8 +198,9 @@ class Crew:
     def stop(self, grace_s: float) -> None:
         """End all workers, kindly and then not."""
         processes = [worker.process for worker in self]
-        for process in processes:
-            process.terminate()
+        for worker in self:
+            worker.process.terminate()
+            worker.pipe.close()
         until = time.monotonic() + grace_s
         for process in processes:
             with suppress(subprocess.TimeoutExpired):
@@ -174,6 +213,7 @@ class Crew:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(grace_s)
         self._workers.clear()
+        self.watch.close()
 
     def _start_regular(self, pairs: Sequence[Pair], now: float) -> None:
         if pairs and now >= self._not_before:

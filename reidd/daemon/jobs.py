@@ -8,7 +8,9 @@ from typing import NamedTuple
 from reidd import protocol
 from reidd.daemon.envelope import Caller
 from reidd.daemon.orders import Pair, Ready
-from reidd.errors import BusyError, ReiddError
+from reidd.errors import BackendError, BusyError, DeadlineError, ReiddError
+
+MAX_ATTEMPTS = 2
 
 
 @dataclass(eq=False)
@@ -69,10 +71,15 @@ class Line:
         self._turns.setdefault(job.client.connection, deque()).append(job)
         self._length += 1
 
-    def rejoin(self, job: Job) -> None:
-        """Put a job whose worker was lost in front of all others."""
+    def rejoin(self, job: Job, reason: str, now: float) -> ReiddError | None:
+        """Put a job whose worker was lost in front of all others, or say why it is not tried again."""
+        if job.until <= now:
+            return DeadlineError(f"the worker {reason}, and the time was up; ask again")
+        if len(job.failed_on) >= MAX_ATTEMPTS:
+            return BackendError(f"{len(job.failed_on)} workers were lost over this request; the last one {reason}")
         self._again.append(job)
         self._length += 1
+        return None
 
     def next_again(self, avoid: Pair | None) -> Job | None:
         """Take a job that is tried again, but none that has failed on the pair to avoid."""

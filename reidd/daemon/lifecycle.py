@@ -3,6 +3,7 @@
 import fcntl
 import logging
 import os
+import select
 import signal
 import socket
 from collections.abc import Iterator, Sequence
@@ -31,7 +32,7 @@ from reidd.model import ModelConfig
 
 log = logging.getLogger(__name__)
 
-START_POLL_MS = 50
+START_POLL_S = 0.05
 MOST_DIM = 2048
 AUDIT_DAYS = 365.0
 
@@ -86,7 +87,7 @@ def serve(settings: Settings) -> None:
         # A reply to a client that is gone or reads nothing is dropped: it must not block the loop.
         front.setsockopt(zmq.SNDTIMEO, 0)
         pub = bound(stack, context, zmq.PUB, settings.runtime / places.ANALYTICS, mode=0o660, given=given)
-        pool = _pool(stack, context, settings)
+        pool = _pool(stack, settings)
         try:
             gallery = stack.enter_context(_gallery(settings, pool, asked_to_stop))
             _wait_for_worker(pool, asked_to_stop)
@@ -180,14 +181,12 @@ def _only_one(folder: Path) -> Iterator[None]:
         yield
 
 
-def _pool(stack: ExitStack, context: "zmq.Context[zmq.Socket[bytes]]", settings: Settings) -> Pool:
-    path = settings.runtime / "workers.sock"
-
-    def orders(identity: str, pairs: Sequence[Pair]) -> Orders:
+def _pool(stack: ExitStack, settings: Settings) -> Pool:
+    def orders(identity: str, pairs: Sequence[Pair], pipe: int) -> Orders:
         return Orders(
             identity=identity,
             core=os.getpid(),
-            endpoint=f"ipc://{path}",
+            pipe=pipe,
             ring=str(settings.runtime / places.RING),
             model_file=str(settings.model.origin.absolute()),
             pairs=list(pairs),
@@ -195,9 +194,7 @@ def _pool(stack: ExitStack, context: "zmq.Context[zmq.Socket[bytes]]", settings:
             log_level=logging.getLogger().level,
         )
 
-    workers = bound(stack, context, zmq.ROUTER, path, mode=0o600)
     pool = Pool(
-        workers,
         orders,
         settings.workers,
         settings.rungs,
@@ -240,7 +237,7 @@ def _wait_for_worker(pool: Pool, asked_to_stop: Signals) -> int:
             raise Stopped
         if pool.failure is not None:
             raise pool.failure
-        if pool.socket.poll(START_POLL_MS):
+        if select.select([pool], [], [], START_POLL_S)[0]:
             pool.receive()
         pool.tick()
     return pool.ready.dim

@@ -19,7 +19,8 @@ class Orders(msgspec.Struct, frozen=True):
     identity: str
     core: int
     """The process that gives the orders; the worker does not outlive it."""
-    endpoint: str
+    pipe: int
+    """The file descriptor of its end of the pipe to the core."""
     ring: str
     model_file: str
     pairs: list[Pair]

@@ -3,25 +3,23 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
+from select import EPOLLOUT
 
 import msgspec
-import zmq
 
 from reidd import protocol
 from reidd.daemon.course import Course, Move
 from reidd.daemon.crew import Crew, Worker
-from reidd.daemon.envelope import arrived
 from reidd.daemon.jobs import Job, Line, Outcome
 from reidd.daemon.ladder import Ladder, Rung
-from reidd.daemon.orders import ANSWER, FAILED, FAULT, READY, TRYING, Orders, Pair, Ready, Refusal, spoken
+from reidd.daemon.orders import ANSWER, FAILED, FAULT, READY, TRYING, Orders, Pair, Ready, Refusal
 from reidd.daemon.patience import Patience
-from reidd.errors import BackendError, BackendUnavailableError, BusyError, DeadlineError
+from reidd.daemon.switch import Switch
+from reidd.errors import BackendError, BackendUnavailableError, DeadlineError
 
 log = logging.getLogger(__name__)
 
 MAX_WAITING = 256
-REPLIES_PER_TURN = 64
-MAX_ATTEMPTS = 2
 MAX_PAUSE_S = 30.0
 
 
@@ -34,8 +32,7 @@ class Pool:
 
     def __init__(
         self,
-        socket: "zmq.Socket[bytes]",
-        orders: Callable[[str, Sequence[Pair]], Orders],
+        orders: Callable[[str, Sequence[Pair], int], Orders],
         size: int,
         rungs: Sequence[Rung],
         *,
@@ -43,7 +40,6 @@ class Pool:
         max_pause_s: float = MAX_PAUSE_S,
         max_waiting: int = MAX_WAITING,
     ):
-        self.socket = socket
         self.ladder = Ladder(list(rungs), max_pause_s)
         self.failure: BackendUnavailableError | None = None
         """Why no pair can run here, when none ever has."""
@@ -52,8 +48,12 @@ class Pool:
         self._line = Line(max_waiting)
         self._patience = patience
         self._outcomes: list[Outcome] = []
-        self._switch: tuple[Job, Worker] | None = None
+        self._switch = Switch(self._crew)
         self._typical_s = 0.05
+
+    def fileno(self) -> int:
+        """What becomes readable when there is something to `receive`."""
+        return self._crew.watch.fileno()
 
     @property
     def waiting(self) -> int:
@@ -90,21 +90,21 @@ class Pool:
         Raises:
             BusyError: too many wait already.
         """
-        self._line.join(job, retry_after_s=max(0.1, len(self._line) * self._typical_s / max(1, self.alive)))
+        self._line.join(job, retry_after_s=max(0.1, len(self._line) * self._typical_s / self._crew.size))
         self._dispatch()
 
     def switch(self, job: Job, pair: Pair) -> None:
         """Try another pair in a new worker; when it is ready it and its like replace the present ones."""
-        if self._switch is not None:
-            raise BusyError("another change of engine is under way; try again in 1 s", 1.0)
-        self._switch = (job, self._crew.start([pair], time.monotonic(), candidate=True))
+        self._switch.begin(job, pair)
 
     def receive(self) -> list[Outcome]:
         """Take what the workers have sent."""
-        for identity, kind, *rest in arrived(self.socket, REPLIES_PER_TURN):
-            worker = self._crew.named(identity)
-            if worker is not None:
-                self._heard(worker, kind, rest)
+        for fd, event in self._crew.watch.poll(0):
+            if (worker := self._crew.at(fd)) is not None:
+                if event & EPOLLOUT:
+                    worker.pipe.flush()
+                if event & ~EPOLLOUT:
+                    self._listen(worker)
         self._dispatch()
         return self._taken()
 
@@ -116,6 +116,7 @@ class Pool:
             self._watch(worker, now)
         for job in self._line.expired(now):
             self._outcomes.append(Outcome(job, self._too_late()))
+        self._outcomes += self._switch.expired(now)
         if self.failure is None:
             self._crew.recruit(now)
         self._course.follow()
@@ -134,36 +135,50 @@ class Pool:
         outcomes, self._outcomes = self._outcomes, []
         return outcomes
 
-    def _heard(self, worker: Worker, kind: bytes, rest: list[bytes]) -> None:
+    def _listen(self, worker: Worker) -> None:
+        """Take what one worker has sent; whatever it is, it costs this worker at most."""
         now = time.monotonic()
-        if kind == TRYING:
-            worker.trying, worker.since = msgspec.json.decode(rest[0], type=Pair), now
-        elif kind == READY:
-            self._became_ready(worker, msgspec.json.decode(rest[0], type=Ready), now)
-        elif kind == FAILED:
-            self._found_no_pair(worker, msgspec.json.decode(rest[0], type=list[Refusal]), now)
-        elif kind == FAULT:
+        try:
+            for kind, *rest in worker.pipe.receive():
+                self._heard(worker, kind, rest, now)
+        except EOFError:
+            # How it ended is seen when the kernel says that it has; what it was doing is settled then.
+            worker.process.kill()
+        except BackendError as error:
+            self._lost(worker, str(error), now)
+        except (msgspec.MsgspecError, LookupError, ValueError):
+            log.debug("%s sends nonsense", worker.name, exc_info=True)
+            self._lost(worker, "sent nonsense", now)
+
+    def _heard(self, worker: Worker, kind: bytes, rest: list[bytes], now: float) -> None:
+        if kind == ANSWER and worker.job is not None:
+            self._answered(worker, worker.job, rest, now)
+        elif kind == FAULT and worker.job is not None:
             self._lost(worker, rest[0].decode(), now)
-        elif kind == ANSWER and worker.job is not None and worker.ready is not None:
-            job, worker.job = worker.job, None
-            self._typical_s += 0.1 * (now - worker.since - self._typical_s)
-            if not worker.answered:
-                degraded = self.ladder.is_degraded(worker.pair)
-                self._outcomes.append(Outcome(job, rest, worker.ready, degraded))
-            if worker.retiring:
-                self._crew.end(worker)
+        elif worker.ready is None and kind == TRYING:
+            worker.trying, worker.since = worker.offered(msgspec.json.decode(rest[0], type=Pair)), now
+        elif worker.ready is None and kind == READY:
+            self._became_ready(worker, msgspec.json.decode(rest[0], type=Ready), now)
+        elif worker.ready is None and kind == FAILED:
+            self._found_no_pair(worker, msgspec.json.decode(rest[0], type=list[Refusal]), now)
+        else:
+            raise ValueError(kind)
+
+    def _answered(self, worker: Worker, job: Job, reply: list[bytes], now: float) -> None:
+        worker.job = None
+        self._typical_s += 0.1 * (now - worker.since - self._typical_s)
+        if not worker.answered:
+            self._outcomes.append(Outcome(job, reply, worker.ready, self.ladder.is_degraded(worker.pair)))
+        if worker.retiring:
+            self._crew.end(worker)
 
     def _became_ready(self, worker: Worker, ready: Ready, now: float) -> None:
-        self._refused(ready.refused, now)
+        worker.offered(ready.pair)
+        self._crew.refused(ready.refused, now)
         worker.ready, worker.used = ready, now
         self._crew.joined(worker)
-        if self._switch is not None and self._switch[1] is worker:
-            job, self._switch = self._switch[0], None
-            self.ladder.prefer(ready.pair)
-            self._outcomes.append(Outcome(job, [protocol.encode(protocol.Done(request=job.request.request))]))
-            for other in self._crew:
-                if other is not worker:
-                    self._crew.retire(other)
+        if self._switch.tries(worker):
+            self._outcomes.append(self._switch.succeeded(worker))
         self.ladder.worked(ready.pair)
         log.info("%s is ready on %s/%s", worker.name, ready.engine, ready.accelerator)
         self._course.follow()
@@ -171,24 +186,12 @@ class Pool:
     def _found_no_pair(self, worker: Worker, refusals: Sequence[Refusal], now: float) -> None:
         self._crew.end(worker)
         reasons = "; ".join(refusal.reason for refusal in refusals)
-        if self._switch is not None and self._switch[1] is worker:
-            job, self._switch = self._switch[0], None
-            self._outcomes.append(Outcome(job, BackendUnavailableError(reasons)))
+        if self._switch.tries(worker):
+            self._outcomes.append(self._switch.failed(reasons))
             return
-        self._refused(refusals, now)
+        self._crew.refused(refusals, now)
         if self.ready is None and {refusal.pair for refusal in refusals} == {rung.pair for rung in self.ladder}:
             self.failure = BackendUnavailableError(reasons)
-
-    def _refused(self, refusals: Sequence[Refusal], now: float) -> None:
-        taken = {w.pair for w in self._crew.working()}
-        for pair, reason in ((r.pair, r.reason) for r in refusals):
-            if pair in taken:
-                # A Coral stick serves one process: the others do without it while that one lives.
-                self.ladder[pair].full = True
-                continue
-            pause_s = self.ladder.failed(pair, reason, now)
-            level = logging.DEBUG if self.ladder[pair].optional else logging.WARNING
-            log.log(level, "%s does not run: %s; next try in %.1f s", spoken(pair), reason, pause_s)
 
     def _watch(self, worker: Worker, now: float) -> None:
         if (complaint := self._patience.complaint(worker, now)) is not None:
@@ -202,34 +205,26 @@ class Pool:
         """Give a worker up, charge the pair it ran, and try its request again where time allows."""
         self._crew.end(worker)
         pair = worker.ready.pair if worker.ready else worker.trying
-        if self._switch is not None and self._switch[1] is worker:
-            job, self._switch = self._switch[0], None
-            self._outcomes.append(Outcome(job, BackendUnavailableError(f"the worker {reason} while loading")))
-        elif pair is None:
-            self._crew.died_unborn(now)
-            log.warning("%s %s before it loaded anything", worker.name, reason)
+        if self._switch.tries(worker):
+            self._outcomes.append(self._switch.failed(f"the worker {reason} while loading"))
         else:
-            pause_s = self.ladder.failed(pair, reason, now)
-            self.ladder[pair].full = False
-            log.warning("%s on %s %s; that pair rests for %.1f s", worker.name, spoken(pair), reason, pause_s)
+            self._crew.charge(worker, reason, now)
         if worker.job is not None and not worker.answered and pair is not None:
             self._again(worker.job, pair, reason, now)
         self._course.follow()
 
     def _again(self, job: Job, pair: Pair, reason: str, now: float) -> None:
         job.failed_on.append(pair)
-        if job.until <= now:
-            self._outcomes.append(Outcome(job, DeadlineError(f"the worker {reason}, and the time was up; ask again")))
-        elif len(job.failed_on) < MAX_ATTEMPTS:
-            self._line.rejoin(job)
-        else:
-            if len(set(job.failed_on)) > 1 or len(self.ladder.rungs) == 1:
-                # What two pairs fail at is the request's fault; neither may be lost over a poisonous image.
-                self.ladder.forgive(job.failed_on)
-            error = BackendError(f"{len(job.failed_on)} workers were lost over this request; the last one {reason}")
-            self._outcomes.append(Outcome(job, error))
+        if (error := self._line.rejoin(job, reason, now)) is None:
+            return
+        if isinstance(error, BackendError) and (len(set(job.failed_on)) > 1 or len(self.ladder.rungs) == 1):
+            # What two pairs fail at is the request's fault; neither may be lost over a poisonous image.
+            self.ladder.forgive(job.failed_on)
+        self._outcomes.append(Outcome(job, error))
 
     def _dispatch(self) -> None:
+        if not len(self._line):
+            return
         now = time.monotonic()
         working = self._crew.working()
         pairs = {worker.pair for worker in working}
@@ -239,7 +234,7 @@ class Pool:
                     self._outcomes.append(Outcome(job, self._too_late()))
                     continue
                 worker.job, worker.answered, worker.since, worker.used = job, False, now, now
-                self.socket.send_multipart([worker.identity, job.header, *job.frames])
+                worker.pipe.send([job.header, *job.frames])
 
     def _job_for(self, worker: Worker, others: bool, reserve: bool) -> Job | None:
         again = self._line.next_again(avoid=worker.pair if others else None)

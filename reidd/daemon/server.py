@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import zmq
 
 from reidd import protocol
 from reidd.daemon.auditing import Unwritten, act, key_acts
+from reidd.daemon.changes import Change, made, unforeseen
 from reidd.daemon.envelope import Caller, opened
 from reidd.daemon.events import identified, loaded, published
 from reidd.daemon.forgets import Forgets
@@ -25,7 +25,7 @@ from reidd.daemon.retries import WINDOW_S, Repeat, Retries, key_of
 from reidd.daemon.rights import check, coarse_reply, may_see_scores
 from reidd.daemon.status import status
 from reidd.errors import BackendError, ReiddError, RequestError, UnknownIdError
-from reidd.gallery import Act, Gallery, Head
+from reidd.gallery import Act, Gallery
 from reidd.model import ModelConfig
 from reidd.protocol import Event
 from reidd.service import Answer, float32_rows
@@ -35,14 +35,6 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.05
 BUSY_POLL_MS, IDLE_POLL_MS = 50, 1000
-
-
-class Change(msgspec.Struct, frozen=True):
-    """A change of the gallery that this turn's transaction will make."""
-
-    client: Caller
-    request: protocol.AnyRequest
-    features: np.ndarray | None = None
 
 
 class Server:
@@ -70,7 +62,7 @@ class Server:
         self._housekeeping = Housekeeping(gallery, publisher, self._unwritten, audit_days)
         self._started = time.monotonic()
         self._poller = zmq.Poller()
-        for source in (*front.sources, pool.socket, wakeup.fileno()):
+        for source in (*front.sources, pool.fileno(), wakeup.fileno()):
             self._poller.register(source, zmq.POLLIN)
         self._next_tick = 0.0
         self._watchdog_s = watchdog_interval_s()
@@ -87,7 +79,7 @@ class Server:
         changes: list[Change] = []
         now = time.monotonic()
         outcomes: list[Outcome] = []
-        if self._pool.socket in ready:
+        if self._pool.fileno() in ready:
             outcomes += self._pool.receive()
         signalled = self._wakeup.fileno() in ready
         if signalled:
@@ -126,7 +118,8 @@ class Server:
             if len(frames) != len(request.frames):
                 came = len(frames) if len(frames) <= protocol.MAX_PARTS else f"more than {protocol.MAX_PARTS}"
                 raise RequestError(f"{len(request.frames)} parts are described but {came} frames came")
-            caller = caller._replace(retry=key_of(request, frames, caller.user))
+            if request.changes_gallery:
+                caller = caller._replace(retry=key_of(request, frames, caller.user))
             if not self._repeated(caller):
                 self._route(caller, request, header, frames, changes)
         except ReiddError as error:
@@ -192,7 +185,7 @@ class Server:
         if isinstance(job.request, protocol.Load):
             self._unwritten.note(act(job.client, job.request, reply))
         if isinstance(job.request, protocol.AddToGallery) and isinstance(reply, protocol.Array):
-            changes.append(Change(job.client, job.request, float32_rows(reply.shape, frames[0])))
+            changes.append(Change(job.client, job.request, float32_rows(reply.shape, frames[0]), outcome))
             return
         events: tuple[Event, ...] = ()
         if isinstance(reply, protocol.Results):
@@ -208,36 +201,13 @@ class Server:
         """Make a turn's changes and their entry in the audit log in one transaction; only then is anybody told."""
         if not changes and not self._unwritten.fresh:
             return
-        answers: list[tuple[Change, Answer | ReiddError]] = []
-        try:
-            with self._gallery.transaction():
-                for change in changes:
-                    answers.append((change, self._attempt(change)))
-                made = [act(c.client, c.request, a.reply) for c, a in answers if isinstance(a, Answer)]
-                if acts := [*self._unwritten.all(), *made]:
-                    entry = self._gallery.note(acts)
-                    answers = [(change, self._receipted(change, answer, entry)) for change, answer in answers]
-            self._unwritten.written()
-        except ReiddError as error:
-            for change in changes:
-                self._fail(change.client, change.request.request, error)
-            return
-        for change, answer in answers:
+        for change, answer in made(changes, self._gallery, self._service, self._unwritten):
             if isinstance(answer, ReiddError):
                 self._fail(change.client, change.request.request, answer)
             elif isinstance(answer.reply, protocol.Receipt):
                 self._say(change.client, answer._replace(reply=self._forgot(answer.reply)))
             else:
                 self._say(change.client, answer)
-
-    def _receipted(self, change: Change, answer: Answer | ReiddError, entry: Head) -> Answer | ReiddError:
-        """Put the entry into a receipt, and into what a repeat after a crash is told."""
-        if not isinstance(answer, Answer) or not isinstance(answer.reply, protocol.Receipt):
-            return answer
-        receipt = msgspec.structs.replace(answer.reply, sequence=entry.seq, hash=entry.hash)
-        if change.client.retry:
-            self._gallery.keep_answer(change.client.retry, protocol.encode(receipt))
-        return answer._replace(reply=receipt)
 
     def _forgot(self, receipt: protocol.Receipt) -> protocol.Receipt:
         """Let the rest of the core forget too, now that the gallery has, and say which files were out of reach."""
@@ -246,25 +216,16 @@ class Server:
         left = [*receipt.not_reached, *self._gallery.remains()]
         return msgspec.structs.replace(receipt, not_reached=left)
 
-    def _attempt(self, change: Change) -> Answer | ReiddError:
-        try:
-            answer = self._service.answer(change.request, change.features)
-            if change.client.retry:
-                self._gallery.keep_answer(change.client.retry, protocol.encode(answer.reply))
-            return answer
-        except ReiddError as error:
-            return error
-        except Exception as error:  # the net around one request: the others of this turn are made all the same
-            return unforeseen(error)
-
     def _say(self, client: Caller, answer: Answer) -> None:
+        reply, frames = answer.reply, answer.frames
+        if isinstance(reply, protocol.Results) and not may_see_scores(client.user):
+            reply, frames = coarse_reply(reply), (b"",)
+        encoded = protocol.encode(reply)
+        for caller in (client, *self._retries.finished(client.retry, encoded)):
+            self._front.reply(caller, [encoded, *frames])
+        # Afterwards: whoever asked is waiting, a subscriber is not.
         for event in answer.events:
             self._publisher.publish(event)
-        if isinstance(answer.reply, protocol.Results) and not may_see_scores(client.user):
-            answer = Answer(coarse_reply(answer.reply), (b"",))
-        reply = protocol.encode(answer.reply)
-        for caller in (client, *self._retries.finished(client.retry, reply)):
-            self._front.reply(caller, [reply, *answer.frames])
 
     def _fail(self, client: Caller, request: str, error: ReiddError) -> None:
         reply = protocol.encode(protocol.failed(error, request))
@@ -282,9 +243,3 @@ class Server:
             ring=self._ring,
             analytics=self._analytics if not client.remote else self._front.remote_analytics,
         )
-
-
-def unforeseen(error: Exception) -> ReiddError:
-    """Log an error that nobody named, and return what the client is told."""
-    log.error("a request failed in a way that reidd did not foresee", exc_info=error)
-    return ReiddError(f"the core failed: {type(error).__name__}; its log has the details")

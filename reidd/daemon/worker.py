@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 import msgspec
-import zmq
 
 from reidd import protocol
 from reidd.daemon import memory
 from reidd.daemon.loading import load_first
 from reidd.daemon.orders import ANSWER, FAILED, FAULT, READY, TRYING, Orders, Pair, Refusal
+from reidd.daemon.pipes import WorkerEnd
 from reidd.errors import BackendError, ReiddError
 from reidd.gallery import Reader
 from reidd.model import ModelConfig
@@ -22,19 +22,15 @@ from reidd.service.images import ImageService
 
 log = logging.getLogger(__name__)
 
-PARENT_CHECK_MS = 1000
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def run(orders: Orders) -> None:
     """Serve the core until it is gone."""
-    core: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
-    core.setsockopt(zmq.IDENTITY, orders.identity.encode())
-    core.setsockopt(zmq.LINGER, 500)
-    core.connect(orders.endpoint)
+    core = WorkerEnd(orders.pipe)
 
     def trying(pair: Pair) -> None:
-        core.send_multipart([TRYING, msgspec.json.encode(pair)])
+        core.send([TRYING, msgspec.json.encode(pair)])
 
     try:
         model = ModelConfig(orders.model_file)
@@ -42,18 +38,14 @@ def run(orders: Orders) -> None:
     except ReiddError as error:
         loaded = [Refusal(pair, str(error)) for pair in orders.pairs]
     if isinstance(loaded, list):
-        core.send_multipart([FAILED, msgspec.json.encode(loaded)])
-        core.close()
+        core.send([FAILED, msgspec.json.encode(loaded)])
         return
-    core.send_multipart([READY, msgspec.json.encode(loaded.ready)])
+    core.send([READY, msgspec.json.encode(loaded.ready)])
     service: ImageService | None = None
-    while os.getppid() == orders.core:
-        if not core.poll(PARENT_CHECK_MS):
-            continue
-        header, *frames = core.recv_multipart()
+    for header, *frames in core.receive():
         # Only now is it certain that the core has made the ring.
         service = service or ImageService(loaded.extractor, Reader(Path(orders.ring)), model.extras.max_distance)
-        core.send_multipart(_answer(service, header, frames))
+        core.send(_answer(service, header, frames))
 
 
 def _answer(service: ImageService, header: bytes, frames: list[bytes]) -> list[bytes | memoryview]:

@@ -65,6 +65,11 @@ class Members:
         """Give the label of every id that has one."""
         return {id: known.label for id, known in self._index.identities.items() if known.label is not None}
 
+    def label(self, id: int) -> str | None:
+        """Give the label of one id, if it has one."""
+        known = self._index.identities.get(id)
+        return None if known is None else known.label
+
     def pinned(self) -> list[int]:
         """List the ids whose instances a full gallery does not overwrite, ascending."""
         return sorted(id for id, known in self._index.identities.items() if known.pinned)

@@ -59,6 +59,10 @@ class Changed(Reply, frozen=True, kw_only=True, tag="changed"):
     moved: list[int] = []
     taken_back: str = ""
     """What the change that `undo` took back had done, in words."""
+    engine: Engine | None = None
+    accelerator: Accelerator | None = None
+    degraded: bool = False
+    """As in results; of an addition that took no network, nothing is said."""
 
 
 class Receipt(Reply, frozen=True, kw_only=True, tag="receipt"):

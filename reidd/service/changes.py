@@ -68,12 +68,9 @@ class GalleryService:
 
     def labelled(self, records: Sequence[ResultRecord]) -> list[ResultRecord]:
         """Put the ids' names into predictions."""
-        names = self._gallery.labels()
-        if not names:
-            return list(records)
         return [
             ResultRecord(
-                [PredictionRecord(p.id, p.rank, p.distance, names.get(p.id)) for p in r.predictions],
+                [PredictionRecord(p.id, p.rank, p.distance, self._gallery.label(p.id)) for p in r.predictions],
                 r.duration,
                 r.verdict,
             )

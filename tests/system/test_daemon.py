@@ -314,7 +314,6 @@ def test_systemd_is_told_when_it_is_ready_alive_and_stopping(short_folder):
 def test_the_sockets_let_owner_and_group_in_and_nobody_else(shared_daemon):
     modes = {path.name: oct(path.stat().st_mode & 0o777) for path in shared_daemon.runtime.iterdir()}
     assert modes["reidd.sock"] == modes["analytics.sock"] == "0o660"
-    assert modes["workers.sock"] == "0o600"
     assert modes["gallery.ring"] == "0o640"
     assert not [path for path in shared_daemon.state.iterdir() if path.stat().st_mode & 0o007]
 
