@@ -293,6 +293,17 @@ def test_another_engine_can_be_loaded_while_it_runs(daemon, image):
         assert client.events().events[-2]["type"] == "loaded"
 
 
+def test_an_addition_says_which_pair_made_the_feature_if_one_did(client, image):
+    add = protocol.AddToGallery(id=1, parts=[protocol.Pixels(shape=list(image.shape))])
+    reply, _ = client._ask(add, [image.tobytes()])
+    assert (reply.engine, reply.accelerator, reply.degraded) == (client.engine, client.accelerator, False)
+    event = client.events(client.status().seq - 1).events[0]
+    assert (event["type"], event["engine"], event["degraded"]) == ("added", client.engine, False)
+    given = protocol.AddToGallery(id=1, parts=[protocol.Feature(shape=(1, 256))])
+    reply, _ = client._ask(given, [np.eye(1, 256, dtype=np.float32).tobytes()])
+    assert reply.engine is None
+
+
 def test_systemd_is_told_when_it_is_ready_alive_and_stopping(short_folder):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(short_folder / "notify"))
