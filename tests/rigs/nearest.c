@@ -6,13 +6,17 @@
  * Exits with 1 when the file is no gallery, with 2 when its rows stay damaged or its writer stuck.
  */
 #include <fcntl.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+#define PATIENCE_S 3 /* a change takes microseconds, but its writer may have to wait for a processor */
 
 struct header {
     char magic[8]; /* "REIDDRNG" */
@@ -36,6 +40,13 @@ struct found {
 };
 
 static uint64_t load(const uint64_t *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
+
+static double seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec + now.tv_nsec / 1e9;
+}
 
 static uint32_t crc32(uint32_t crc, const void *bytes, size_t count) /* zlib's */
 {
@@ -103,10 +114,12 @@ int main(int argc, char **argv)
     float *probe = malloc(dim * sizeof *probe), *row = malloc(dim * sizeof *row);
     struct found nearest;
     while (fread(probe, sizeof *probe, dim, stdin) == dim) {
-        int tries = 0;
-        while (!scan(header, probe, row, &nearest))
-            if (++tries == 100000)
+        double until = seconds() + PATIENCE_S;
+        while (!scan(header, probe, row, &nearest)) {
+            if (seconds() > until)
                 return 2;
+            sched_yield();
+        }
         if (nearest.id == -1)
             printf("empty\n");
         else
