@@ -30,7 +30,9 @@ def head(connection: sqlite3.Connection) -> Head:
     noted = connection.execute("SELECT value FROM meta WHERE key = 'audit'").fetchone()
     if noted and (known := decoded_head(noted[0])) is not None:
         return known
-    latest = connection.execute("SELECT line FROM audit ORDER BY seq DESC LIMIT 1").fetchone()
+    latest = connection.execute(
+        "SELECT line FROM audit WHERE typeof(line) = 'text' ORDER BY seq DESC LIMIT 1"
+    ).fetchone()
     try:
         return head_of(latest[0]) if latest else Head()
     except ValueError:
