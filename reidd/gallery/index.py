@@ -41,6 +41,10 @@ class Index:
         """List the instances of an id, oldest first; none for an unknown id."""
         return self._numbers.get(id, ())
 
+    def all_numbers(self) -> list[int]:
+        """List all instances, oldest first."""
+        return [number for number, _ in self._ids.since(0)]
+
     def id_of(self, number: int) -> int | None:
         """Tell whose instance that is, or None when it is not in the gallery."""
         return self._ids.get(number)

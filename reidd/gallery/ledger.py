@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from reidd.gallery.audit import Act, Head, written
 from reidd.gallery.changes import Delta
@@ -47,27 +47,32 @@ class Ledger:
         finally:
             self._transaction = None
 
-    @contextmanager
-    def mutation(self, *, remember: bool = True) -> Iterator[None]:
+    def mutation(self, *, remember: bool = True) -> AbstractContextManager[None]:
         """Take what happens inside as one mutation, which an error takes back whole; one inside another joins it."""
         if self._mutation is not None:
+            return nullcontext()
+        return _Mutation(self, remember) if self._transaction is not None else self._alone(remember)
+
+    @contextmanager
+    def _alone(self, remember: bool) -> Iterator[None]:
+        with self.transaction(), self.mutation(remember=remember):
             yield
-        elif self._transaction is None:
-            with self.transaction(), self.mutation(remember=remember):
-                yield
-        else:
-            self._mutation = Delta()
-            try:
-                yield
-            except BaseException:
-                self._index.apply(self._mutation.inverse())
-                raise
-            else:
-                self._transaction.extend(self._mutation)
-                if remember and self._mutation:
-                    self._remember(self._mutation)
-            finally:
-                self._mutation = None
+
+    def begin(self) -> None:
+        """Open a mutation within the open transaction."""
+        self._mutation = Delta()
+
+    def end(self, *, whole: bool, remember: bool) -> None:
+        """Close the open mutation: as part of the transaction, or as if it had never been."""
+        mutation, self._mutation = self._mutation, None
+        if mutation is None or self._transaction is None:
+            raise RuntimeError("a mutation belongs to a transaction")
+        if not whole:
+            self._index.apply(mutation.inverse())
+            return
+        self._transaction.extend(mutation)
+        if remember and mutation:
+            self._remember(mutation)
 
     def put(self, delta: Delta) -> None:
         """Do this now, as part of the open mutation."""
@@ -145,3 +150,16 @@ class Ledger:
         if delta.audit:
             self._audit = delta.audit[1]
         self._writer.apply(delta, next_instance=self._next_instance)
+
+
+class _Mutation(AbstractContextManager[None]):
+    """What `Ledger.mutation` gives. A generator would cost an enrolment as much as all the rest of it."""
+
+    def __init__(self, ledger: Ledger, remember: bool):
+        self._ledger, self._remember = ledger, remember
+
+    def __enter__(self) -> None:
+        self._ledger.begin()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._ledger.end(whole=kind is None, remember=self._remember)

@@ -133,7 +133,9 @@ class Members:
     def clear(self) -> Change:
         """Remove everything but the limit. Instance numbers go on where they were."""
         with self._ledger.mutation():
-            return Change(removed=sum(self.remove(id).removed for id in self.ids()))
+            removed = self._edit.take_out(self._index.all_numbers())
+            self._edit.forget_the_gone(id for _, id in removed)
+        return Change(removed=len(removed))
 
     def settings(self) -> Settings:
         """Give what holds beside instances and labels."""

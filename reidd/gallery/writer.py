@@ -45,7 +45,7 @@ class Writer:
                 self._slots.put(number, slot)
             used = max(used, slot + 1)
             placed.append((slot, instance))
-        for slot in emptied:
+        for slot in reversed(emptied):  # upwards, so that those side by side are emptied at once
             placed.append((slot, self.ring.nobody))
             heapq.heappush(self._free, slot)
         with self.ring.change(count=len(self._slots), used=used, next_instance=next_instance):
