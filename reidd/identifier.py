@@ -235,8 +235,13 @@ class Identifier(ABC):
 
     def id_records(self) -> list[protocol.IdRecord]:
         """Every id with its number of instances and its label, in ascending order of ids."""
-        reply, _ = self._answer(protocol.IdList, protocol.Ids())
-        return reply.ids
+        records: list[protocol.IdRecord] = []
+        while True:
+            request = protocol.Ids(after=records[-1].id if records else None)
+            reply, _ = self._answer(protocol.IdList, request)
+            if not reply.ids:
+                return records
+            records += reply.ids
 
     def ids(self) -> list[int]:
         """Every id of the gallery, in ascending order."""
@@ -263,16 +268,16 @@ class Identifier(ABC):
     def save_gallery(self, path: str | os.PathLike[str]) -> None:
         """Write all instances, with ids, labels, pins, limit and times to live, to one file: features, never images."""
         space, dim = self._space()
-        origin = self._answer(protocol.ForgottenReply, protocol.Forgotten())[0].origin
-        known, _ = self._answer(protocol.IdList, protocol.Ids())
+        origin = self._answer(protocol.ForgottenReply, protocol.Forgotten(limit=1))[0].origin
+        known, records = self._answer(protocol.IdList, protocol.Ids(only=[]))[0], self.id_records()
         archive.save(
             Path(path),
             _collected(self._rows(), dim),
-            labels={record.id: record.label for record in known.ids if record.label is not None},
+            labels={record.id: record.label for record in records if record.label is not None},
             space=space,
             settings=Settings(
-                tuple(record.id for record in known.ids if record.pinned),
-                {record.id: record.ttl_s for record in known.ids if record.ttl_s is not None},
+                tuple(record.id for record in records if record.pinned),
+                {record.id: record.ttl_s for record in records if record.ttl_s is not None},
                 Limit(*known.limit) if known.limit else None,
                 known.ttl_s,
             ),
@@ -303,9 +308,7 @@ class Identifier(ABC):
         was_empty = self.count() == 0
         left_out: list[int] = []
         if not with_forgotten:
-            reply, _ = self._answer(protocol.ForgottenReply, protocol.Forgotten())
-            known = {r.id: Forgotten(r.time_ns, r.before, tuple(r.instances)) for r in reply.ids}
-            saved, left_out = without_forgotten(saved, reply.origin, known)
+            saved, left_out = without_forgotten(saved, *self._forgotten())
         for start, end in _runs(saved.rows.ids):
             self.add_features_to_gallery(saved.rows.features[start:end], int(saved.rows.ids[start]))
         for id, label in saved.labels.items():
@@ -370,6 +373,15 @@ class Identifier(ABC):
                 return
             yield reply, float32_rows(reply.shape, frames[0])
             after = reply.instances[-1]
+
+    def _forgotten(self) -> tuple[str, dict[int, Forgotten]]:
+        """The gallery's name, and every id that was forgotten here."""
+        known: dict[int, Forgotten] = {}
+        while True:
+            reply, _ = self._answer(protocol.ForgottenReply, protocol.Forgotten(after=max(known, default=None)))
+            if not reply.ids:
+                return reply.origin, known
+            known |= {r.id: Forgotten(r.time_ns, r.before, tuple(r.instances)) for r in reply.ids}
 
     def _array(self, request: protocol.Request, frames: Sequence[Any]) -> np.ndarray:
         reply, answered = self._answer(protocol.Array, request, frames)

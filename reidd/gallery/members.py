@@ -70,6 +70,10 @@ class Members:
         known = self._index.identities.get(id)
         return None if known is None else known.label
 
+    def identity(self, id: int) -> Identity:
+        """Tell what is known about an id."""
+        return self._index.identity(id)
+
     def pinned(self) -> list[int]:
         """List the ids whose instances a full gallery does not overwrite, ascending."""
         return sorted(id for id, known in self._index.identities.items() if known.pinned)

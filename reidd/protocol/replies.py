@@ -80,7 +80,7 @@ class Receipt(Reply, frozen=True, kw_only=True, tag="receipt"):
 
 
 class ForgottenReply(Reply, frozen=True, kw_only=True, tag="forgotten"):
-    """The ids that were forgotten; `origin` names the gallery whose instance numbers are meant."""
+    """Ids that were forgotten, ascending; `origin` names the gallery whose instance numbers are meant."""
 
     origin: str
     ids: list[ForgottenRecord]
@@ -103,7 +103,7 @@ class ExplanationReply(Reply, frozen=True, kw_only=True, tag="explanation"):
 
 
 class IdList(Reply, frozen=True, kw_only=True, tag="ids"):
-    """Every id, or those asked for, in ascending order, and what holds for all of them."""
+    """Ids in ascending order, and what holds for all. Ask again with `after` = the last one, until there are none."""
 
     ids: list[IdRecord]
     count: int = 0

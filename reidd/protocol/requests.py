@@ -93,7 +93,10 @@ class Forget(Request, frozen=True, kw_only=True, tag="forget"):
 
 
 class Forgotten(Request, frozen=True, kw_only=True, tag="forgotten"):
-    """Which ids were forgotten: whoever puts a backup back leaves these out."""
+    """Which ids after one, ascending, were forgotten: whoever puts a backup back leaves these out."""
+
+    after: Id | None = None
+    limit: Annotated[int, Meta(ge=1, le=MAX_ROWS)] = MAX_ROWS
 
 
 class Audit(Request, frozen=True, kw_only=True, tag="audit"):
@@ -186,8 +189,10 @@ class Explain(Request, frozen=True, kw_only=True, tag="explain"):
 
 
 class Ids(Request, frozen=True, kw_only=True, tag="ids"):
-    """Every id, or some, with its instances, its label and what else is known of it."""
+    """The ids after one, ascending, or some, with their instances, their labels and what else is known of them."""
 
+    after: Id | None = None
+    limit: Annotated[int, Meta(ge=1, le=MAX_ROWS)] = MAX_ROWS
     only: Annotated[list[Id], Meta(max_length=MAX_ROWS)] | None = None
 
 

@@ -1,6 +1,7 @@
 """Requests that read or change the gallery as a whole: answered by its one writer."""
 
 import time
+from bisect import bisect_right
 from collections.abc import Sequence
 
 import msgspec
@@ -129,9 +130,10 @@ class GalleryService:
         return Answer(reply, events=(Event(type="forgotten", id=request.id, count=len(gone)),))
 
     def _forgotten(self, request: protocol.Forgotten) -> Answer:
+        forgotten = self._gallery.forgotten()
         records = [
-            protocol.ForgottenRecord(id, known.time_ns, known.before, list(known.instances))
-            for id, known in sorted(self._gallery.forgotten().items())
+            protocol.ForgottenRecord(id, forgotten[id].time_ns, forgotten[id].before, list(forgotten[id].instances))
+            for id in _page(sorted(forgotten), request.after, request.limit)
         ]
         return Answer(protocol.ForgottenReply(request=request.request, origin=self._gallery.origin, ids=records))
 
@@ -171,20 +173,16 @@ class GalleryService:
         return _changed(request, change, event)
 
     def _ids(self, request: protocol.Ids) -> protocol.IdList:
-        names, settings = self._gallery.labels(), self._gallery.settings()
-        pinned = set(settings.pinned)
         ids = self._gallery.ids() if request.only is None else sorted(set(request.only))
-        counts = ((id, self._gallery.count(id)) for id in ids)
+        asked = (
+            (id, self._gallery.count(id), self._gallery.identity(id)) for id in _page(ids, request.after, request.limit)
+        )
         return protocol.IdList(
             request=request.request,
-            ids=[
-                protocol.IdRecord(id, count, names.get(id), id in pinned, settings.ttls_s.get(id))
-                for id, count in counts
-                if count
-            ],
+            ids=[protocol.IdRecord(id, n, known.label, known.pinned, known.ttl_s) for id, n, known in asked if n],
             count=self._gallery.count(),
-            limit=settings.limit,
-            ttl_s=settings.ttl_s,
+            limit=self._gallery.limit,
+            ttl_s=self._gallery.ttl_s,
         )
 
     def _rows(self, request: protocol.Rows) -> Answer:
@@ -197,6 +195,12 @@ class GalleryService:
             times_ns=rows.times_ns.tolist(),
         )
         return Answer(reply, (float32_bytes(rows.features),))
+
+
+def _page(ids: Sequence[int], after: int | None, limit: int) -> Sequence[int]:
+    """The first of ascending ids, or the first behind one."""
+    start = 0 if after is None else bisect_right(ids, after)
+    return ids[start : start + limit]
 
 
 def _changed(request: protocol.Request, change: Change, *events: Event) -> Answer:

@@ -49,6 +49,7 @@ REQUESTS: dict[str, tuple[protocol.Request, list[bytes]]] = {
     "remove_from_gallery": (protocol.RemoveFromGallery(request="6", id=7), []),
     "forget": (protocol.Forget(request="26", id=7), []),
     "forgotten": (protocol.Forgotten(request="27"), []),
+    "forgotten after one": (protocol.Forgotten(request="30", after=7, limit=100), []),
     "audit": (protocol.Audit(request="28", after=5, limit=100), []),
     "clear": (protocol.Clear(request="7"), []),
     "set_per_id_gallery_limit": (
@@ -67,6 +68,7 @@ REQUESTS: dict[str, tuple[protocol.Request, list[bytes]]] = {
     "set_ttl to for ever": (protocol.SetTtl(request="24", seconds=None), []),
     "explain": (protocol.Explain(request="25", parts=[Feature(shape=(1, DIM))]), [feature(0).tobytes()]),
     "ids": (protocol.Ids(request="11"), []),
+    "ids after one": (protocol.Ids(request="29", after=7, limit=100), []),
     "ids of two": (protocol.Ids(request="26", only=[7, 8]), []),
     "rows": (protocol.Rows(request="12", after=41, limit=10), []),
     "status": (protocol.Status(request="13"), []),
