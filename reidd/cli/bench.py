@@ -1,5 +1,6 @@
 """`reidd bench`: figures beside what this very machine could do at best."""
 
+import os
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 INSTANCES_PER_ID = 50
 CLIENTS, ENROLMENT_S = 32, 3.0
+LARGE = 100_000
 
 
 def register(app: typer.Typer) -> None:
@@ -44,7 +46,14 @@ def gallery(
     with scratch as disk, Console(stderr=True).status("measuring"):
         figures = measured(Path(disk))
         with private_daemon("reidd/person", Path(disk)) as there:
+            empty_mib = _resident_mib(there)
+            figures.append(
+                Figure("core of a daemon with an empty gallery", empty_mib, "MiB", "below 60", empty_mib < 60)
+            )
             figures.append(Figure(f"enrol, {CLIENTS} clients of a daemon, all in Python", _enrolled(there), "rows/s"))
+        ready_s, beside_mib = _large_start(Path(disk) / "large")
+        figures.append(Figure(f"{LARGE} rows: daemon ready", ready_s, "s", "below 2", ready_s < 2))
+        figures.append(Figure(f"{LARGE} rows: its core beside the ring", beside_mib, "MiB"))
     if json:
         show.as_json([figure._asdict() for figure in figures])
         return
@@ -107,6 +116,28 @@ def _enrolled(daemon: "Client") -> float:
 
     with ThreadPoolExecutor(CLIENTS) as clients:
         return sum(clients.map(enrol, range(CLIENTS))) / ENROLMENT_S
+
+
+def _large_start(folder: Path) -> tuple[float, float]:
+    """Seconds until a daemon with a large gallery answers, from its interpreter's start, and MiB beside the ring."""
+    from reidd import places
+    from reidd.cli.private_daemon import private_daemon
+    from reidd.gallery.bench import filled
+    from reidd.model import ModelConfig
+
+    model = ModelConfig.from_model_id("reidd/person")
+    (folder / "state").mkdir(parents=True)
+    filled(folder / "state" / places.STORE, LARGE, dim=model.extras.dim or 0, space=model.feature_space())
+    began = time.perf_counter()
+    with private_daemon("reidd/person", folder, capacity=LARGE) as there:
+        took_s = time.perf_counter() - began
+        return took_s, _resident_mib(there) - Path(there.status().ring).stat().st_size / 2**20
+
+
+def _resident_mib(daemon: "Client") -> float:
+    """What the core of a daemon on this machine keeps in memory, what it maps included."""
+    resident_pages = int(Path(f"/proc/{daemon.status().pid}/statm").read_text().split()[1])
+    return resident_pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def _took_ms(identifier: "Identifier", image: bytes) -> float:

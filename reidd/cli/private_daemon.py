@@ -16,11 +16,13 @@ START_S = 60.0
 
 
 @contextmanager
-def private_daemon(model: str, state: Path | None = None) -> Iterator[Client]:
+def private_daemon(model: str, state: Path | None = None, *, capacity: int = 10_000) -> Iterator[Client]:
     """Run a daemon for the length of the block; yields a client of it. It stores in the folder `state`, if given."""
     with tempfile.TemporaryDirectory(prefix="reidd-") as folder:
-        log = Path(folder) / "log"
-        command = [sys.executable, "-m", "reidd", "serve", "--model", model]
+        log, config = Path(folder) / "log", Path(folder) / "reidd.toml"
+        # One of its own, for what this machine's says of sockets, keys and engines is for the real daemon.
+        config.write_text(f"capacity = {capacity}\n")
+        command = [sys.executable, "-m", "reidd", "serve", "--model", model, "--config", str(config)]
         command += ["--runtime-folder", f"{folder}/run", "--state-folder", str((state or Path(folder)) / "state")]
         with log.open("wb") as output:
             process = subprocess.Popen(command, stdout=output, stderr=output)  # noqa: S603  (our own command line)

@@ -107,6 +107,7 @@ def serve(settings: Settings) -> None:
         )
         for sentence in gallery.damage:
             log.warning("stored gallery: %s", sentence)
+        memory.give_back()
         notify("READY=1")
         log.info(
             "ready: %s with %d instances on ipc://%s",
