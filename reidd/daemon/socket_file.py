@@ -112,7 +112,7 @@ class SocketFile:
             most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE_FILES
             if len(self._connections) >= most:
                 talk.close()
-                log.warning("a client was sent away, for %d are connected; raise `LimitNOFILE=` if that is right", most)
+                log.warning("a client was sent away, for %d are connected; raise LimitNOFILE= if that is right", most)
                 return
         except OSError as error:
             log.warning("a client could not come in: %s", error.strerror)
