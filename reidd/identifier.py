@@ -206,7 +206,10 @@ class Identifier(ABC):
         self._ask(protocol.Rename(id=protocol.checked_id(id), into_id=protocol.checked_id(into_id)))
 
     def merge(self, id: int, into_id: int) -> None:
-        """Make all instances of an id another's, for they are the same person. Raises UnknownIdError."""
+        """Make all instances of an id another's, for they are the same person.
+
+        Raises UnknownIdError unless both are in the gallery.
+        """
         self._ask(protocol.Merge(id=protocol.checked_id(id), into_id=protocol.checked_id(into_id)))
 
     def move(self, instance: int, id: int) -> None:

@@ -57,12 +57,16 @@ def test_ids_limit_remove_clear(run, client):
     assert client.ids() == [2]
     assert run("clear", "--yes").returncode == 0
     assert "empty" in run("ids").stdout
+    assert json.loads(run("explain", QUERIES / "1_f0300.jpg", "--json").stdout) is None
 
 
 def test_a_gallery_is_mended(run, client):
     run("add", 1, f"{GALLERY}/1_*.jpg")
     run("add", 2, f"{GALLERY}/2_*.jpg")
     assert "nearest id" in run("explain", QUERIES / "1_f0300.jpg").stdout
+    explained = json.loads(run("explain", QUERIES / "1_f0300.jpg", "--json").stdout)
+    assert (explained["id"], explained["runner_up"], explained["instances_of_id"]) == (1, 2, 3)
+    assert 0 < explained["distance"] < explained["distance"] + explained["margin"] < 1
     assert "now has 6" in run("merge", 2, 1).stdout
     assert "taken back: 3 instances moved to id 1; the gallery has 6 instances of 2 ids" in run("undo").stdout
     assert "of 1 id\n" in run("undo").stdout  # all images of one `add` together

@@ -4,7 +4,8 @@ import pytest
 import zmq
 
 from reidd.daemon import intake
-from reidd.daemon.intake import MOST_FRAMES, Intake
+from reidd.daemon.envelope import MAX_FRAMES
+from reidd.daemon.intake import Intake
 
 
 @pytest.fixture
@@ -32,10 +33,10 @@ def test_messages_come_whole_and_no_more_than_a_turn_takes(ends):
 
 def test_the_largest_request_passes_and_a_larger_one_is_told_apart(ends):
     router, dealer = ends
-    for count in (MOST_FRAMES - 1, MOST_FRAMES, MOST_FRAMES + 1, 1000):
+    for count in (MAX_FRAMES - 1, MAX_FRAMES, MAX_FRAMES + 1, 1000):
         dealer.send_multipart([b""] * count)
     # The frame that names the connection comes first.
-    assert sizes(Intake(router)) == [MOST_FRAMES, MOST_FRAMES + 1, MOST_FRAMES + 1, MOST_FRAMES + 1]
+    assert sizes(Intake(router)) == [MAX_FRAMES, MAX_FRAMES + 1, MAX_FRAMES + 1, MAX_FRAMES + 1]
 
 
 def test_too_many_frames_are_let_go_of_bit_by_bit_and_the_next_message_comes(ends, monkeypatch):
@@ -47,6 +48,6 @@ def test_too_many_frames_are_let_go_of_bit_by_bit_and_the_next_message_comes(end
     while sum(map(len, turns)) < 2:
         assert router.poll(1000)
         turns.append(sizes(reading))
-    assert turns[0] == [MOST_FRAMES + 1]
+    assert turns[0] == [MAX_FRAMES + 1]
     assert turns[-1] == [3]
     assert 8 <= len(turns) <= 12

@@ -163,6 +163,12 @@ class TestChangingIds:
         with pytest.raises(RequestError, match="merge 1 into it"):
             gallery.rename(1, 2)
 
+    def test_merging_into_an_id_there_is_not_points_to_renaming_and_changes_nothing(self, gallery):
+        gallery.add(1, features(2))
+        with pytest.raises(UnknownIdError, match="no instance of id 9; to give id 1 that number, rename it"):
+            gallery.merge(1, 9)
+        assert held(gallery) == [(1, 1), (2, 1)]
+
     def test_merged_ids_share_one_limit(self, gallery):
         gallery.set_limit(3, "drop_oldest")
         gallery.add(1, features(2))

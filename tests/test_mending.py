@@ -26,6 +26,13 @@ def test_two_ids_of_one_person_are_merged_and_that_can_be_undone(identifier, gal
     assert (identifier.ids(), identifier.count(1), identifier.count(2)) == ([1, 2], 3, 3)
 
 
+def test_an_id_is_merged_into_one_that_there_is_only(identifier, gallery_crops):
+    enrol(identifier, gallery_crops[:3])
+    with pytest.raises(reidd.UnknownIdError, match="no instance of id 12; to give id 1 that number, rename"):
+        identifier.merge(1, 12)
+    assert identifier.ids() == [1]
+
+
 def test_an_id_is_renamed_to_a_free_number_only(identifier, gallery_crops):
     enrol(identifier, gallery_crops[:6])
     identifier.rename(2, 9)

@@ -1,17 +1,20 @@
 """Events are numbered, and the latest are kept for those who missed them, within bounds."""
 
+import socket
+from contextlib import closing
+
 import msgspec
 import pytest
-import zmq
 
+from reidd.daemon.feed import Feed
 from reidd.daemon.publisher import KEPT_BYTES, KEPT_EVENTS, Publisher
 from reidd.protocol import Event, Events
 
 
 @pytest.fixture
 def publisher():
-    with zmq.Context() as context, context.socket(zmq.PUB) as socket:
-        yield Publisher(socket, "acme/net")
+    with socket.socket(socket.AF_UNIX) as listener, closing(Feed(listener)) as feed:
+        yield Publisher(feed, "acme/net")
 
 
 def numbers(answer):

@@ -52,6 +52,7 @@ class TestFullDisk:
                 gallery.add(ids, FEATURES)
             assert gallery.ids() == list(range(ids))
             assert gallery.reader.count() == 50 * ids
+            assert "full; make room on its disk; the next addition tries again" in gallery.storage_failure
             assert len(gallery.reader.search(FEATURES[:1] / np.linalg.norm(FEATURES[0]), top_k=3)[0].nearest) == 3
         with opened(disk) as gallery:
             assert (gallery.damage, gallery.ids()) == ((), list(range(ids)))
@@ -65,7 +66,9 @@ class TestFullDisk:
             for id in range(ids - 1):
                 gallery.remove(id)
             assert [r.levelname for r in caplog.records] == ["WARNING"]
+            assert gallery.storage_failure
             gallery.add(1000, FEATURES)
+            assert gallery.storage_failure is None
         assert [record.message.split()[-1] for record in caplog.records] == ["full", "again"]
 
     def test_removing_works_and_makes_room(self, disk):
@@ -103,6 +106,7 @@ class TestReadOnlyDisk:
             with pytest.raises(StorageUnavailableError):
                 gallery.remove(1)
             assert gallery.reader.count() == 50
+            assert "changes are refused: disk I/O error; look at its disk" in gallery.storage_failure
             mount("-o", "remount,rw", disk)
             gallery.add(2, FEATURES)
         with opened(disk) as gallery:

@@ -16,7 +16,7 @@ def gallery():
         (lambda g: g.add(7, feature(5)), "1 instance of id 7 added"),
         (lambda g: g.add(8, np.tile(feature(5), (3, 1))), "3 instances of id 8 added"),
         (lambda g: g.remove(7), "2 instances of id 7 removed"),
-        (lambda g: g.merge(7, 9), "2 instances moved to id 9"),
+        (lambda g: g.rename(7, 9), "2 instances moved to id 9"),
         (lambda g: g.set_label(7, "eve"), "the label of id 7 set"),
         (lambda g: g.pin(7), "id 7 pinned"),
         (lambda g: g.set_ttl(60, 7), "the time to live of id 7 set"),

@@ -7,10 +7,10 @@ MORE, LONG, COMMAND = 0x01, 0x02, 0x04
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x01" + b"NULL".ljust(20, b"\0") + bytes(32)
 
 
-def ready(identity: bytes = b"") -> bytes:
-    """The READY command of a DEALER that calls itself `identity`."""
+def ready(identity: bytes = b"", kind: bytes = b"DEALER") -> bytes:
+    """The READY command of a socket that calls itself `identity`."""
     properties = b""
-    for name, value in ((b"Socket-Type", b"DEALER"), (b"Identity", identity)):
+    for name, value in ((b"Socket-Type", kind), (b"Identity", identity)):
         properties += bytes([len(name)]) + name + struct.pack(">I", len(value)) + value
     body = b"\x05READY" + properties
     return bytes([COMMAND, len(body)]) + body
@@ -22,6 +22,11 @@ def frame(body: bytes, *, more: bool = False, claims: int | None = None) -> byte
     return bytes([LONG | (MORE if more else 0)]) + struct.pack(">Q", size) + body
 
 
+def short_frame(body: bytes, *, more: bool = False) -> bytes:
+    """One frame of less than 256 bytes, in its shortest form."""
+    return bytes([MORE if more else 0, len(body)]) + body
+
+
 def connected(path: str, timeout: float = 2.0) -> socket.socket:
     """A connection to a socket file."""
     opened = socket.socket(socket.AF_UNIX)
@@ -31,10 +36,10 @@ def connected(path: str, timeout: float = 2.0) -> socket.socket:
     return opened
 
 
-def greeted(path: str, identity: bytes = b"") -> socket.socket:
+def greeted(path: str, identity: bytes = b"", kind: bytes = b"DEALER") -> socket.socket:
     """A connection that has shaken hands."""
     opened = connected(path)
-    opened.sendall(GREETING + ready(identity))
+    opened.sendall(GREETING + ready(identity, kind))
     heard = b""
     # What is sent before the other side is ready may be lost with the connection.
     while b"READY" not in heard[64:]:

@@ -202,3 +202,5 @@ def _daemon(endpoint: str | None) -> Iterator[Finding]:
     yield Finding(
         "daemon", True, f"{endpoint}: {status.model} on {pair}, {status.count} of {status.capacity} instances"
     )
+    if status.storage_failure is not None:
+        yield Finding("storage", False, status.storage_failure)

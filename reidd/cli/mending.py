@@ -3,7 +3,7 @@
 import re
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,9 @@ from reidd.cli import show
 from reidd.cli.daemon_options import Endpoint, Timeout, client
 from reidd.cli.gallery import Id
 from reidd.cli.image_files import content
+
+if TYPE_CHECKING:
+    from reidd.protocol import ExplanationRecord
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -25,6 +28,7 @@ def register(app: typer.Typer) -> None:
 
 def explain(
     image: Annotated[Path, typer.Argument(help="A JPEG or PNG file.")],
+    json: show.Json = False,
     endpoint: Endpoint = None,
     timeout: Timeout = 5.0,
 ) -> None:
@@ -32,6 +36,9 @@ def explain(
     with client(endpoint, timeout) as daemon:
         found = daemon.explain(content(image))
         labels = daemon.id_labels()
+    if json:
+        show.as_json(found and _explanation_json(image, found, labels))
+        return
     if found is None:
         show.console().print("the gallery is empty; `reidd add ID IMAGE...` teaches it an id")
         return
@@ -49,6 +56,22 @@ def explain(
         ("margin to it", None if found.margin is None else found.margin / 2),
     ]
     show.table(("", str(image)), rows)
+
+
+def _explanation_json(image: Path, found: "ExplanationRecord", labels: dict[int, str]) -> dict[str, Any]:
+    """As the table says it, with distances in [0, 1]."""
+    return {
+        "image": str(image),
+        "id": found.id,
+        "label": labels.get(found.id),
+        "distance": found.distance / 2,
+        "instance": found.instance,
+        "time_ns": found.time_ns,
+        "younger": found.younger,
+        "instances_of_id": found.instances_of_id,
+        "runner_up": found.runner_up,
+        "margin": None if found.margin is None else found.margin / 2,
+    }
 
 
 def merge(id: Id, into: OtherId, endpoint: Endpoint = None, timeout: Timeout = 5.0) -> None:

@@ -1,18 +1,16 @@
 """Who a request came from and where its reply goes: the frames in front of the header."""
 
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
-import zmq
-
+from reidd import protocol
 from reidd.errors import RequestError
 from reidd.keys import User
 
-log = logging.getLogger(__name__)
-
 MAX_HOPS = 8
 """Frames before the delimiter: the connection, a correlated REQ's number, and one for each proxy between."""
+MAX_FRAMES = MAX_HOPS + 2 + protocol.MAX_PARTS
+"""Of a request: what leads back, the empty one, the header, the parts."""
 
 Envelope: TypeAlias = tuple[bytes, ...]
 """The frames that lead a reply back, the empty one at the end included."""
@@ -41,24 +39,6 @@ class Caller(NamedTuple):
         if self.user is not None:
             return f"key {self.user.name}"
         return "local" if self.uid is None else f"uid {self.uid}"
-
-
-def arrived(socket: "zmq.Socket[bytes]", at_most: int) -> Iterator[list[bytes]]:
-    """The messages that have come in, without waiting; trying to receive one is far cheaper than polling for it."""
-    for _ in range(at_most):
-        try:
-            yield socket.recv_multipart(zmq.NOBLOCK)
-        except zmq.Again:
-            return
-        except MemoryError:
-            passed_over(socket)
-
-
-def passed_over(socket: "zmq.Socket[bytes]") -> None:
-    """Let go of a message that there is no memory for, to its end, where the next one begins."""
-    log.warning("a message was passed over, for there is not enough memory for it")
-    while socket.getsockopt(zmq.RCVMORE):
-        socket.recv(copy=False)
 
 
 class Letter(NamedTuple):

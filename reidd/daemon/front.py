@@ -1,21 +1,36 @@
 """Where requests come in and replies go out: the socket file of this machine, and the door on tcp if there is one."""
 
+import socket
 import time
 from collections.abc import Container, Iterator, Sequence
 from typing import NamedTuple
 
 import zmq
 
+from reidd import protocol
 from reidd.daemon.door import Door
-from reidd.daemon.envelope import Caller
+from reidd.daemon.envelope import MAX_FRAMES, Caller
 from reidd.daemon.intake import Intake
 from reidd.daemon.rates import Rates
+from reidd.daemon.socket_file import SocketFile
+from reidd.daemon.zmtp import Kind, Limits
 from reidd.keys import User
 
 OVERFLOW_UID = 65534
 """What the kernel calls users who have no number here, as in a unit with PrivateUsers=yes."""
 MESSAGES_PER_TURN = 64
 """How many requests one turn of the loop takes in from each socket: their changes share one transaction."""
+
+
+LIMITS = Limits(
+    # The name of the connection goes before what a client says.
+    frames=MAX_FRAMES - 1,
+    hang_up_frames=2000,
+    frame_bytes=protocol.MAX_FRAME_BYTES,
+    message_bytes=200 << 20,
+)
+MAX_HELD_BYTES = 256 << 20
+"""Of requests that have not come to their end, and replies that nobody reads."""
 
 
 class Arrival(NamedTuple):
@@ -30,15 +45,19 @@ class Arrival(NamedTuple):
 class Front:
     """The sockets that clients talk to. Over tcp every message carries the key its connection came in with."""
 
-    def __init__(self, local: "zmq.Socket[bytes]", door: Door | None, rates: Rates):
-        self._local, self.door, self._rates = local, door, rates
-        self._from_here = Intake(local)
+    def __init__(self, listener: socket.socket, door: Door | None, rates: Rates):
+        self._local, self.door, self._rates = SocketFile(listener, Kind.ROUTER, LIMITS, MAX_HELD_BYTES), door, rates
         self._from_afar = Intake(door.requests) if door is not None else None
 
     @property
-    def sources(self) -> "tuple[zmq.Socket[bytes], ...]":
+    def sources(self) -> "tuple[zmq.Socket[bytes] | int, ...]":
         """What to poll."""
-        return (self._local, *(self.door.sources if self.door else ()))
+        return (self._local.fileno(), *(self.door.sources if self.door else ()))
+
+    @property
+    def waiting(self) -> bool:
+        """Whether messages are at hand, which polling does not tell."""
+        return self._local.waiting
 
     @property
     def remote_analytics(self) -> str:
@@ -52,12 +71,11 @@ class Front:
 
     def arrivals(self, ready: "Container[zmq.Socket[bytes] | int]") -> Iterator[Arrival]:
         """What has come, as much as one turn takes in."""
-        if self._local in ready:
-            for frames in self._from_here.messages(MESSAGES_PER_TURN):
-                yield Arrival([frame.bytes for frame in frames], uid=_uid(frames[-1]))
+        for frames, uid in self._local.messages(MESSAGES_PER_TURN):
+            yield Arrival(frames, uid=None if uid == OVERFLOW_UID else uid)
         if self.door is not None and self._from_afar is not None and self.door.requests in ready:
-            for frames in self._from_afar.messages(MESSAGES_PER_TURN):
-                yield Arrival([frame.bytes for frame in frames], str(frames[-1].get("User-Id")))
+            for sealed in self._from_afar.messages(MESSAGES_PER_TURN):
+                yield Arrival([frame.bytes for frame in sealed], str(sealed[-1].get("User-Id")))
 
     def user(self, key: str | None) -> User | None:
         """Whoever holds a key, and has one more request in hand; None for somebody on this machine.
@@ -74,15 +92,11 @@ class Front:
 
     def reply(self, caller: Caller, frames: Sequence[bytes | memoryview]) -> None:
         """Send a reply; one that cannot be delivered is dropped."""
-        remote = self.door is not None and caller.remote
-        socket = self.door.requests if self.door is not None and remote else self._local
-        socket.send_multipart([*caller.envelope, *frames])
+        if not caller.remote:
+            self._local.send(caller.connection, [*caller.envelope[1:], *frames])
+        elif self.door is not None:
+            self.door.requests.send_multipart([*caller.envelope, *frames])
 
-
-def _uid(frame: zmq.Frame) -> int | None:
-    """Read `host:uid:gid:pid`, libzmq's words for SO_PEERCRED; a user of another namespace is nobody."""
-    try:
-        uid = int(str(frame.get("Peer-Address")).split(":")[1])
-    except (zmq.ZMQError, IndexError, ValueError):
-        return None
-    return None if uid == OVERFLOW_UID else uid
+    def close(self) -> None:
+        """Close the connections of this machine. Twice is fine."""
+        self._local.close()

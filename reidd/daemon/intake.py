@@ -1,14 +1,14 @@
-"""The messages of a socket that strangers write to: whatever comes, the loop gets its turn back soon."""
+"""The messages of the socket on tcp: whatever comes, the loop gets its turn back soon."""
 
+import logging
 from collections.abc import Iterator
 
 import zmq
 
-from reidd import protocol
-from reidd.daemon.envelope import MAX_HOPS, log
+from reidd.daemon.envelope import MAX_FRAMES
 
-MOST_FRAMES = MAX_HOPS + 2 + protocol.MAX_PARTS
-"""Of a request: what leads back, the empty one, the header, the parts."""
+log = logging.getLogger(__name__)
+
 FRAMES_LET_GO_PER_TURN = 10_000
 
 
@@ -43,7 +43,7 @@ class Intake:
         frames = [self._socket.recv(zmq.NOBLOCK, copy=False)]
         # Asking the frame takes half the time of asking the socket.
         while frames[-1].more:
-            if len(frames) > MOST_FRAMES:
+            if len(frames) > MAX_FRAMES:
                 self._within = True
                 break
             frames.append(self._socket.recv(copy=False))

@@ -7,7 +7,7 @@ import select
 import signal
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ import zmq
 from reidd import places
 from reidd.daemon import memory
 from reidd.daemon.door import Addresses, Door
+from reidd.daemon.feed import Feed
 from reidd.daemon.front import Front
 from reidd.daemon.ladder import Rung
 from reidd.daemon.notify import notify
@@ -81,23 +82,22 @@ def serve(settings: Settings) -> None:
         asked_to_stop, wakeup = _heed_signals(stack)
         memory.keep_private()
         memory.bound(settings.capacity, settings.model.extras.dim or MOST_DIM)
-        context = stack.enter_context(zmq.Context())
         given = inherited()
-        front = bound(stack, context, zmq.ROUTER, settings.runtime / places.SOCKET, mode=0o660, given=given)
-        # A reply to a client that is gone or reads nothing is dropped: it must not block the loop.
-        front.setsockopt(zmq.SNDTIMEO, 0)
-        pub = bound(stack, context, zmq.PUB, settings.runtime / places.ANALYTICS, mode=0o660, given=given)
+        requests = bound(stack, settings.runtime / places.SOCKET, mode=0o660, given=given)
+        analytics = bound(stack, settings.runtime / places.ANALYTICS, mode=0o660, given=given)
         pool = _pool(stack, settings)
         try:
             gallery = stack.enter_context(_gallery(settings, pool, asked_to_stop))
             _wait_for_worker(pool, asked_to_stop)
         except Stopped:
             return
-        door = _door(stack, context, settings)
+        door = _door(stack, settings)
+        front = stack.enter_context(closing(Front(requests, door, settings.rates or Rates())))
+        feed = stack.enter_context(closing(Feed(analytics)))
         server = Server(
-            front=Front(front, door, settings.rates or Rates()),
+            front=front,
             pool=pool,
-            publisher=Publisher(pub, settings.model.id, door),
+            publisher=Publisher(feed, settings.model.id, door),
             gallery=gallery,
             model=settings.model,
             wakeup=wakeup,
@@ -207,13 +207,13 @@ def _pool(stack: ExitStack, settings: Settings) -> Pool:
     return pool
 
 
-def _door(stack: ExitStack, context: "zmq.Context[zmq.Socket[bytes]]", settings: Settings) -> Door | None:
+def _door(stack: ExitStack, settings: Settings) -> Door | None:
     """Open tcp, last of all: until the loop runs nobody would answer its handshakes."""
     if settings.tcp is None:
         return None
     if settings.keys is None:
         raise ConfigError("tcp needs a folder of keys; make one with `reidd keys new NAME`")
-    door = Door(context, settings.keys, settings.tcp)
+    door = Door(stack.enter_context(zmq.Context()), settings.keys, settings.tcp)
     stack.callback(door.close)
     log.info("tcp: %s, with CURVE only; a random key is refused", door.endpoint)
     return door

@@ -1,7 +1,7 @@
-"""How much memory the core may take: what a flood of messages is stopped by.
+"""How much memory the core may take, so that a flood over tcp takes none from the rest of the machine.
 
-ZeroMQ's own limits bound one frame and one queue, but not a message of endlessly many frames. Where memory ends, it
-closes the connection that asked for more, and no other.
+ZeroMQ's own limits bound one frame and one queue, but no message. Where memory ends it closes the connection that sends
+large frames, and aborts at endlessly many small ones: the socket files are therefore read without it.
 """
 
 import ctypes

@@ -1,4 +1,4 @@
-"""The PUB socket: numbered events, the recent ones kept for subscribers who missed some."""
+"""What everybody may hear: numbered events, the recent ones kept for subscribers who missed some."""
 
 import secrets
 import time
@@ -6,11 +6,11 @@ from collections import deque
 from typing import NamedTuple
 
 import msgspec
-import zmq
 
 from reidd import protocol
 from reidd.daemon.door import Door
 from reidd.daemon.events import mentions
+from reidd.daemon.feed import Feed
 from reidd.daemon.rights import coarse_event
 from reidd.protocol import Event
 
@@ -29,8 +29,8 @@ class _Kept(NamedTuple):
 class Publisher:
     """Numbers events from 1 within one run of the daemon, which its epoch names, and sends them."""
 
-    def __init__(self, socket: "zmq.Socket[bytes]", model_id: str, door: Door | None = None):
-        self._socket, self._model_id, self._door = socket, model_id, door
+    def __init__(self, feed: Feed, model_id: str, door: Door | None = None):
+        self.feed, self._model_id, self._door = feed, model_id, door
         self.epoch = secrets.token_hex(8)
         self.seq = 0
         self._recent: deque[_Kept] = deque()
@@ -45,7 +45,7 @@ class Publisher:
         exact = protocol.encode(event)
         kept = _Kept(exact, exact if self._door is None else protocol.encode(coarse_event(event)))
         self._keep(kept)
-        self._socket.send_multipart([event.type.encode(), kept.exact])
+        self.feed.publish(event.type.encode(), kept.exact)
         if self._door is not None and self._door.analytics is not None:
             self._door.analytics.send_multipart([event.type.encode(), kept.coarse])
 

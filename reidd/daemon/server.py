@@ -62,7 +62,7 @@ class Server:
         self._housekeeping = Housekeeping(gallery, publisher, self._unwritten, audit_days)
         self._started = time.monotonic()
         self._poller = zmq.Poller()
-        for source in (*front.sources, pool.fileno(), wakeup.fileno()):
+        for source in (*front.sources, publisher.feed.fileno(), pool.fileno(), wakeup.fileno()):
             self._poller.register(source, zmq.POLLIN)
         self._next_tick = 0.0
         self._watchdog_s = watchdog_interval_s()
@@ -72,7 +72,8 @@ class Server:
         """Serve until asked to stop; a signal ends the wait through the wake-up socket."""
         while not asked_to_stop():
             busy = self._pool.waiting or self._pool.busy
-            ready = dict(self._poller.poll(BUSY_POLL_MS if busy else IDLE_POLL_MS))
+            at_once = self._front.waiting or self._publisher.feed.waiting
+            ready = dict(self._poller.poll(0 if at_once else BUSY_POLL_MS if busy else IDLE_POLL_MS))
             self._turn(ready)
 
     def _turn(self, ready: "dict[zmq.Socket[bytes] | int, int]") -> None:
@@ -93,6 +94,7 @@ class Server:
         if self._front.door is not None:
             self._front.door.turn(now)
             self._unwritten.note(*key_acts(self._front.door.news()))
+        self._publisher.feed.turn()
         for arrival in self._front.arrivals(ready):
             self._accept(arrival, changes)
         self._make(changes)

@@ -9,13 +9,10 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-import zmq
-
-from reidd import protocol
-from reidd.daemon.door import HANDSHAKE_MS
 from reidd.errors import ConfigError
 
 FIRST_FD = 3
+BACKLOG = 256
 MAX_IPC_PATH = 107  # the size of sockaddr_un.sun_path, less its final zero
 
 
@@ -34,33 +31,23 @@ def inherited() -> dict[Path, int]:
     return found
 
 
-def bound(
-    stack: ExitStack,
-    context: "zmq.Context[zmq.Socket[bytes]]",
-    kind: int,
-    path: Path,
-    mode: int,
-    given: Mapping[Path, int] | None = None,
-) -> "zmq.Socket[bytes]":
+def bound(stack: ExitStack, path: Path, mode: int, given: Mapping[Path, int] | None = None) -> socket.socket:
     """Bind a socket file of that mode, or take over the one that the service manager opened; closed with the stack."""
+    if given and path in given:
+        # The service manager made the file and keeps it when we are gone.
+        return stack.enter_context(socket.socket(fileno=given[path]))
     if len(os.fsencode(path)) > MAX_IPC_PATH:
         raise ConfigError(
             f"{path}: a socket's path has at most {MAX_IPC_PATH} characters; choose a shorter runtime folder"
         )
-    opened = context.socket(kind)
-    stack.callback(opened.close, linger=200)
-    opened.setsockopt(zmq.MAXMSGSIZE, protocol.MAX_FRAME_BYTES)
-    # Whoever connects and says nothing must not use up our file descriptors.
-    opened.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
-    if given and path in given:
-        # The service manager made the file and keeps it when we are gone.
-        opened.setsockopt(zmq.USE_FD, given[path])
-        opened.bind(f"ipc://{path}")
-        return opened
+    listener = stack.enter_context(socket.socket(socket.AF_UNIX))
     before = os.umask(0o777 & ~mode)
     try:
-        opened.bind(f"ipc://{path}")
+        # Of a daemon that was killed.
+        path.unlink(missing_ok=True)
+        listener.bind(os.fspath(path))
     finally:
         os.umask(before)
     stack.callback(path.unlink, missing_ok=True)
-    return opened
+    listener.listen(BACKLOG)
+    return listener

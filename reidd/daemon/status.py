@@ -49,6 +49,7 @@ def status(
         epoch=publisher.epoch,
         seq=publisher.seq,
         damage=list(gallery.damage),
+        storage_failure=gallery.storage_failure,
         model_labels=model.labels,
         model_colors=model.colors.tolist() if model.colors is not None else None,
     )

@@ -93,6 +93,11 @@ class Gallery(Members):
         if self._store is not None:
             self._store.close()
 
+    @property
+    def storage_failure(self) -> str | None:
+        """Why changes cannot be written now, and what to do; None as long as they can."""
+        return self._store.failure if self._store is not None else None
+
     def answers(self, within_s: float) -> dict[bytes, bytes]:
         """What clients were told in the last seconds, by another process too."""
         return self._store.answers(within_s) if self._store is not None else {}

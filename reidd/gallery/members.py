@@ -9,7 +9,7 @@ from random import Random
 import numpy as np
 
 from reidd.distances import unit
-from reidd.errors import FeatureError, GalleryError, RequestError
+from reidd.errors import FeatureError, GalleryError, RequestError, UnknownIdError
 from reidd.gallery.aging import checked_ttl
 from reidd.gallery.changes import Change, Forgotten, Identity, Settings
 from reidd.gallery.editor import Editor
@@ -221,13 +221,21 @@ class Members:
         """Give an id another number. Raises UnknownIdError, and RequestError when `new_id` is taken."""
         if new_id in self._index:
             raise RequestError(f"id {new_id} is in the gallery already; merge {id} into it instead")
-        return self.merge(id, new_id)
+        return self._into(id, new_id)
 
     def merge(self, id: int, into_id: int) -> Change:
-        """Make all instances of an id instances of another, whose label stays if it has one. Raises UnknownIdError.
+        """Make all instances of an id instances of another, whose label stays if it has one.
 
-        The limit holds for the two together.
+        The limit holds for the two together. Raises UnknownIdError when one of the two is not in the gallery.
         """
+        self._edit.known(id)
+        if into_id not in self._index:
+            raise UnknownIdError(
+                f"the gallery holds no instance of id {into_id}; to give id {id} that number, rename it"
+            )
+        return self._into(id, into_id)
+
+    def _into(self, id: int, into_id: int) -> Change:
         with self._ledger.mutation():
             moved = self._edit.rewrite(self._edit.known(id), into_id)
             one, other = self._index.identity(into_id), self._index.identity(id)

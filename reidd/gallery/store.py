@@ -40,7 +40,8 @@ class Store:
         # A write of which we cannot know whether it happened, to be taken back as soon as the disk is there.
         self._unsure: Delta | None = None
         self._connection: sqlite3.Connection | None = None
-        self._refusing = False
+        self.failure: str | None = None
+        """Why changes are refused, and what to do, as of the latest that was asked for."""
         try:
             finish_salvage(path)
             self._connection = self._connect()
@@ -75,16 +76,15 @@ class Store:
             self._write(connection, delta, next_instance)
         except tables.Error as error:
             # A full disk is the one failure after which SQLite knows that nothing happened.
-            advice = "; make room on its disk" if _is_full(error) else ""
             if not _is_full(error):
                 self.close()
             self._refuse(error)
             raise StorageUnavailableError(
-                f"nothing was changed: cannot write the gallery store {str(self._path)!r}: {error}{advice}"
+                f"nothing was changed: cannot write the gallery store {str(self._path)!r}: {error}; {_advice(error)}"
             ) from error
         # A removal proves nothing: it has the reserve.
-        if self._refusing and delta.added:
-            self._refusing = False
+        if self.failure and delta.added:
+            self.failure = None
             log.info("the gallery store %s can be written again", self._path)
         if (delta.removed and not delta.added) or delta.forgotten:
             # The removed features are zeros in the file now; in the log they still are what they were.
@@ -132,9 +132,12 @@ class Store:
 
     def _refuse(self, error: Exception) -> None:
         # Once, not for each request: the log is on a disk too.
-        if not self._refusing:
+        if not self.failure:
             log.warning("the gallery store %s cannot be written, so changes are refused: %s", self._path, error)
-        self._refusing = True
+        self.failure = (
+            f"the gallery store {str(self._path)!r} cannot be written, so changes are refused: {error}; "
+            f"{_advice(error)}; the next addition tries again"
+        )
 
     def _write(self, connection: sqlite3.Connection, delta: Delta, next_instance: int) -> None:
         try:
@@ -251,6 +254,10 @@ def _parts(delta: Delta) -> Sequence[Delta]:
 def _is_full(error: Exception) -> bool:
     # Its code is an attribute only since Python 3.11; the text has been the same for ever.
     return isinstance(error, sqlite3.OperationalError) and str(error) == "database or disk is full"
+
+
+def _advice(error: Exception) -> str:
+    return "make room on its disk" if _is_full(error) else "look at its disk, with `mount` and `dmesg`"
 
 
 def _is_unwritable(error: Exception) -> bool:

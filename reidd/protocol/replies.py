@@ -148,6 +148,8 @@ class StatusReply(Reply, frozen=True, kw_only=True, tag="status"):
     ttl_s: float | None = None
     damage: list[str] = []
     """What was wrong with the stored gallery at the start, in sentences."""
+    storage_failure: str | None = None
+    """Why changes are refused, and what to do."""
     model_labels: list[str] | None = None
     model_colors: list[list[int]] | None = None
 

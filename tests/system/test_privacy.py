@@ -130,8 +130,8 @@ def test_every_change_and_every_way_out_is_in_the_log_with_who_did_it(daemon, im
         client.set_per_id_gallery_limit(5, "drop_oldest")
         client.save_gallery(short_folder / "saved")
         client.rename(1, 2)
+        client.move(1, 3)
         client.merge(2, 3)
-        client.move(1, 4)
         client.undo()
         client.remove_from_gallery(3)
         receipt = client.forget(3)
@@ -145,7 +145,7 @@ def test_every_change_and_every_way_out_is_in_the_log_with_who_did_it(daemon, im
         pages = list(client.audit_pages())
     assert [act["what"] for act in told] == [
         *("started", "add_to_gallery", "set_label", "set_ttl", "pin", "unpin", "set_per_id_gallery_limit", "rows"),
-        *("rename", "merge", "move", "undo", "remove_from_gallery", "forget", "clear", "load"),
+        *("rename", "move", "merge", "undo", "remove_from_gallery", "forget", "clear", "load"),
     ]
     assert {act["who"] for act in told[1:]} == {f"uid {os.getuid()}"}
     assert told[1] == {"who": f"uid {os.getuid()}", "what": "add_to_gallery", "id": 1, "added": 2}

@@ -1,0 +1,59 @@
+"""A daemon whose disk is full says so to whoever asks how it is."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from subjects import Daemon
+
+from reidd.errors import StorageUnavailableError
+
+FEATURES = np.random.default_rng(0).standard_normal((1000, 256)).astype(np.float32)
+
+
+@pytest.fixture
+def on_a_small_disk(short_folder):
+    """A daemon whose store is on a file system of 12 MiB."""
+    disk = short_folder / "state"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=12m,mode=0750", "reidd-test", disk]
+    if os.geteuid() or subprocess.run(command, check=False).returncode:
+        pytest.skip("needs root, to mount")
+    daemon = Daemon(short_folder)
+    try:
+        yield daemon.wait_until_ready()
+    finally:
+        daemon.process.kill()
+        daemon.process.wait()
+        subprocess.run(["umount", disk], check=True)
+
+
+def said(daemon, command):
+    """What a command says of that daemon, and its exit status."""
+    done = subprocess.run(
+        [sys.executable, "-m", "reidd", command, "--endpoint", daemon.endpoint],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "400"},
+    )
+    # A table breaks lines where it likes.
+    return "".join(done.stdout.split()), done.returncode
+
+
+def test_a_full_disk_is_told_until_an_addition_is_written_again(on_a_small_disk):
+    with on_a_small_disk.client() as client:
+        assert client.status().storage_failure is None
+        with pytest.raises(StorageUnavailableError):
+            for id in range(100):
+                client.add_features_to_gallery(FEATURES, id)
+        failure = client.status().storage_failure
+        assert "changes are refused: database or disk is full; make room on its disk" in failure
+        for command, status in (("status", 0), ("doctor", 1)):
+            words, ended = said(on_a_small_disk, command)
+            assert ("".join(failure.split()) in words, ended) == (True, status)
+        client.clear()
+        client.add_features_to_gallery(FEATURES[:1], 1)
+        assert client.status().storage_failure is None

@@ -1,0 +1,74 @@
+"""Subscribers of this machine hear what they asked for."""
+
+import socket
+import time
+from contextlib import closing
+
+import pytest
+import zmq
+
+from reidd.daemon.feed import MAX_TOPICS, Feed
+
+
+@pytest.fixture
+def path(short_folder):
+    return str(short_folder / "s")
+
+
+@pytest.fixture
+def feed(path):
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen()
+    with closing(Feed(listener)) as feed:
+        yield feed
+
+
+@pytest.fixture
+def subscriber(path):
+    with zmq.Context() as context, context.socket(zmq.SUB) as socket:
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.connect(f"ipc://{path}")
+        yield socket
+
+
+def wanted(feed):
+    return sorted(topic for topics in feed._topics.values() for topic in topics)
+
+
+def serve(feed, until):
+    ends = time.monotonic() + 5
+    while not until():
+        assert time.monotonic() < ends
+        feed.turn()
+
+
+def test_a_subscriber_hears_what_begins_like_its_topic(feed, subscriber):
+    subscriber.subscribe("re")
+    serve(feed, lambda: wanted(feed) == [b"re"])
+    for topic in (b"removed", b"added", b"renamed"):
+        feed.publish(topic, b"{}")
+    assert [subscriber.recv_multipart()[0] for _ in range(2)] == [b"removed", b"renamed"]
+
+
+def test_a_subscription_can_be_cancelled(feed, subscriber):
+    for topic in ("added", "removed"):
+        subscriber.subscribe(topic)
+    serve(feed, lambda: len(wanted(feed)) == 2)
+    subscriber.unsubscribe("removed")
+    serve(feed, lambda: wanted(feed) == [b"added"])
+
+
+def test_very_many_topics_are_passed_over(feed, subscriber):
+    for number in range(2 * MAX_TOPICS):
+        subscriber.subscribe(f"topic {number}")
+    serve(feed, lambda: len(wanted(feed)) == MAX_TOPICS and not feed.waiting)
+
+
+def test_who_left_is_forgotten(feed, subscriber):
+    subscriber.subscribe("")
+    serve(feed, lambda: wanted(feed) == [b""])
+    subscriber.close()
+    serve(feed, lambda: not feed._file.names)
+    feed.publish(b"added", b"{}")
+    assert wanted(feed) == []

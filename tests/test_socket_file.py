@@ -1,0 +1,152 @@
+"""Clients of a socket file: ZeroMQ's own ones, and such that are up to no good."""
+
+import os
+import socket
+import time
+from contextlib import closing, suppress
+
+import pytest
+import zmq
+import zmtp as client
+
+from reidd.daemon import socket_file
+from reidd.daemon.socket_file import SocketFile
+from reidd.daemon.zmtp import Kind, Limits
+
+LIMITS = Limits(frames=10, hang_up_frames=100, frame_bytes=32 << 20, message_bytes=48 << 20)
+MAX_HELD_BYTES = 40 << 20
+
+
+@pytest.fixture
+def path(short_folder):
+    return str(short_folder / "s")
+
+
+@pytest.fixture
+def served(path):
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen()
+    with closing(SocketFile(listener, Kind.ROUTER, LIMITS, MAX_HELD_BYTES)) as file:
+        yield file
+
+
+@pytest.fixture
+def dealer(path):
+    with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.connect(f"ipc://{path}")
+        yield socket
+
+
+def come(served, count, seconds=5.0):
+    """So many messages, waited for."""
+    messages, ends = [], time.monotonic() + seconds
+    while len(messages) < count and time.monotonic() < ends:
+        messages += served.messages(count - len(messages))
+    return messages
+
+
+def greeted(served, path):
+    """A connection that has shaken hands, by hand."""
+    session, before = client.connected(path), len(served.names)
+    session.sendall(client.GREETING + client.ready())
+    serve(served, lambda: len(served.names) > before and not served._silent)
+    return session
+
+
+def serve(served, until):
+    ends = time.monotonic() + 5
+    while not until():
+        assert time.monotonic() < ends
+        list(served.messages(10))
+
+
+def test_a_message_and_its_reply_pass_whatever_their_size(served, dealer):
+    for size in (0, 255, 256, 9000, 20 << 20):
+        dealer.send_multipart([b"", os.urandom(8), bytes(size)])
+        [(frames, uid)] = come(served, 1)
+        assert [uid, *map(len, frames[1:])] == [os.getuid(), 0, 8, size]
+        served.send(frames[0], [b"", bytes(size)])
+        while not dealer.poll(0):
+            list(served.messages(1))
+        assert list(map(len, dealer.recv_multipart())) == [0, size]
+
+
+def test_a_req_that_reconnects_and_one_with_heartbeats_are_served(served, path):
+    with zmq.Context() as context, context.socket(zmq.REQ) as asking:
+        for option in (zmq.REQ_RELAXED, zmq.REQ_CORRELATE):
+            asking.setsockopt(option, 1)
+        asking.setsockopt(zmq.HEARTBEAT_IVL, 50)
+        asking.setsockopt(zmq.HEARTBEAT_TIMEOUT, 500)
+        asking.connect(f"ipc://{path}")
+        for _ in range(3):
+            asking.send(b"who is this?")
+            [(frames, _)] = come(served, 1)
+            # Longer than a heartbeat may be late.
+            ends = time.monotonic() + 0.7
+            serve(served, lambda: time.monotonic() > ends)  # noqa: B023
+            served.send(frames[0], [*frames[1:3], b"a person"])
+            assert asking.poll(2000)
+            assert asking.recv() == b"a person"
+        assert len(served.names) == 1
+
+
+def test_clients_take_turns(served, path):
+    with greeted(served, path) as loud, greeted(served, path) as quiet:
+        loud.sendall(client.short_frame(b"loud") * 1000)
+        come(served, 1)
+        quiet.sendall(client.short_frame(b"quiet"))
+        assert b"quiet" in [message.frames[1] for message in come(served, 3)]
+        assert served.waiting
+
+
+def test_what_a_client_said_before_it_left_is_heard(served, path):
+    with greeted(served, path) as leaving:
+        leaving.sendall(client.short_frame(b"add me") * 3)
+    assert [message.frames[1] for message in come(served, 3)] == [b"add me"] * 3
+    serve(served, lambda: not served.names)
+
+
+def test_who_never_says_who_it_is_is_sent_away(served, path, monkeypatch):
+    monkeypatch.setattr(socket_file, "HANDSHAKE_S", 0.1)
+    with client.connected(path) as silent:
+        serve(served, lambda: served.names)
+        serve(served, lambda: not served.names)
+        while silent.recv(4096):
+            pass
+
+
+def test_who_holds_most_memory_is_cut_off_and_no_other(served, path, dealer):
+    with greeted(served, path) as greedy:
+        greedy.setblocking(False)
+        left = memoryview(client.frame(bytes(30 << 20), more=True))[: 30 << 20]
+        while left:
+            with suppress(BlockingIOError):
+                left = left[greedy.send(left) :]
+            list(served.messages(1))
+        assert len(served.names) == 2
+        dealer.send_multipart([b"", bytes(20 << 20)])
+        assert len(come(served, 1)) == 1
+        assert len(served.names) == 1
+
+
+def test_who_reads_no_reply_loses_some_and_holds_up_nobody(served, path, dealer):
+    with greeted(served, path) as deaf:
+        deaf.sendall(client.short_frame(b"question"))
+        [(frames, _)] = come(served, 1)
+        for _ in range(60):
+            served.send(frames[0], [bytes(1 << 20)])
+        assert served._held_bytes <= socket_file.MAX_UNREAD_BYTES + (2 << 20)
+        dealer.send_multipart([b"", b"question"])
+        assert come(served, 1)
+
+
+def test_a_client_that_is_gone_misses_its_reply(served, path):
+    with greeted(served, path) as leaving:
+        leaving.sendall(client.short_frame(b"question"))
+        [(frames, _)] = come(served, 1)
+    for _ in range(3):
+        served.send(frames[0], [b"answer"])
+    serve(served, lambda: not served.names)
+    served.send(frames[0], [b"answer"])
