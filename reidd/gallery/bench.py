@@ -28,6 +28,7 @@ DIM = 512
 _TOP_K = 10
 _SPACE = bytes(32)
 _CLIENTS = 32
+_BY_BYTES = "the nearest only, by bytes"
 _ROUND_S = 3.0
 
 
@@ -80,7 +81,7 @@ def _search(rows: Rows) -> Iterator[Figure]:
         }
         searches = {"reidd": lambda: reader.search(probe, top_k=_TOP_K), **_others(rows.features, probe)}
         if size > MANY and scanner() is not None:
-            searches["the nearest only, by bytes"] = lambda: reader.search(probe, top_k=_TOP_K, matrix=False)
+            searches[_BY_BYTES] = lambda: reader.search(probe, top_k=_TOP_K, matrix=False)
         best_ms = _best_ms({**reads, **searches})
     read_ms = min(best_ms[name] for name in reads)
     share = read_ms / best_ms["reidd"]
@@ -91,8 +92,10 @@ def _search(rows: Rows) -> Iterator[Figure]:
     yield Figure(
         f"{size} rows: share of the read speed", share, "", *(("at least 0.85", share >= 0.85) if large else ())
     )
+    # The others give the nearest rows and no more: compared with the quickest of ours that does the same, as exactly.
+    ours_ms = min(best_ms["reidd"], best_ms.get(_BY_BYTES, float("inf")))
     for name in searches.keys() - {"reidd"}:
-        bar = ("not faster", best_ms[name] >= best_ms["reidd"]) if name.startswith("faiss") and large else ()
+        bar = ("not faster", best_ms[name] >= ours_ms) if name.startswith("faiss") and large else ()
         yield Figure(f"{size} rows: {name}", best_ms[name], "ms", *bar)
 
 
