@@ -16,6 +16,7 @@ class Unwritten:
 
     def __init__(self) -> None:
         self._acts: deque[Act] = deque(maxlen=MAX_UNWRITTEN)
+        self._under_way: list[Act] = []
         self.fresh = False
         """Whether one came since the last attempt to write them."""
 
@@ -24,14 +25,21 @@ class Unwritten:
         self._acts.extend(acts)
         self.fresh = self.fresh or bool(acts)
 
-    def all(self) -> list[Act]:
-        """Give them all, for an attempt to write them."""
+    def take(self) -> list[Act]:
+        """Give them all, for an attempt to write them: then say that they are `written`, or were `refused`."""
         self.fresh = False
-        return list(self._acts)
+        self._under_way = list(self._acts)
+        self._acts.clear()
+        return self._under_way
 
     def written(self) -> None:
-        """Let go of them."""
-        self._acts.clear()
+        """Let go of those that were taken."""
+        self._under_way = []
+
+    def refused(self) -> None:
+        """Keep those that were taken for the next attempt."""
+        self._acts.extendleft(reversed(self._under_way))
+        self._under_way = []
 
 
 def act(caller: Caller, request: protocol.AnyRequest, reply: protocol.AnyReply) -> Act:

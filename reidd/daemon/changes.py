@@ -1,4 +1,4 @@
-"""The changes of the gallery that one turn of the core's loop makes: one transaction, so one sync of the disk."""
+"""What the core is asked of the gallery while the disk takes the batch before: one transaction, so one sync."""
 
 import logging
 from collections.abc import Sequence
@@ -20,10 +20,12 @@ log = logging.getLogger(__name__)
 
 
 class Change(NamedTuple):
-    """A change that a client asks for."""
+    """A change that a client asks for, or a question that is answered in its turn among the changes."""
 
     client: Caller
     request: protocol.AnyRequest
+    until: float
+    """When its deadline passes, on the monotonic clock."""
     features: np.ndarray | None = None
     outcome: Outcome | None = None
     """How a network got the features, if one had to."""
@@ -32,45 +34,59 @@ class Change(NamedTuple):
 Settled = tuple[Change, Answer | ReiddError]
 
 
-def made(changes: Sequence[Change], gallery: Gallery, service: GalleryService, unwritten: Unwritten) -> list[Settled]:
-    """Make changes and their entry in the audit log: all that is answered is on disk, or when that fails nothing is."""
-    settled: list[Settled] = []
-    try:
-        with gallery.transaction():
-            for change in changes:
-                settled.append((change, _attempted(change, gallery, service)))
-            done = [act(c.client, c.request, a.reply) for c, a in settled if isinstance(a, Answer)]
-            if acts := [*unwritten.all(), *done]:
+class Batch:
+    """Changes that are made, and an entry in the audit log: on disk all together, and only then answered."""
+
+    def __init__(self, changes: Sequence[Change], gallery: Gallery, service: GalleryService, unwritten: Unwritten):
+        """Make the changes, as a draft for the disk."""
+        self._gallery, self._service, self._unwritten = gallery, service, unwritten
+        with gallery.draft() as self.draft:
+            self._settled: list[Settled] = [(change, self._attempted(change)) for change in changes]
+            done = [
+                act(change.client, change.request, answer.reply)
+                for change, answer in self._settled
+                if isinstance(answer, Answer) and change.request.changes_gallery
+            ]
+            if acts := [*unwritten.take(), *done]:
                 entry = gallery.note(acts)
-                settled = [(change, _receipted(change, answer, entry, gallery)) for change, answer in settled]
-        unwritten.written()
-    except ReiddError as error:
-        return [(change, error) for change in changes]
-    return settled
+                self._settled = [(change, self._receipted(change, answer, entry)) for change, answer in self._settled]
 
+    def written(self) -> list[Settled]:
+        """Show readers what the disk has taken, and give what came of each."""
+        self.draft.show()
+        self._unwritten.written()
+        return self._settled
 
-def _attempted(change: Change, gallery: Gallery, service: GalleryService) -> Answer | ReiddError:
-    try:
-        answer = service.answer(change.request, change.features)
-        if change.outcome is not None:
-            answer = _with_pair(answer, change.outcome)
+    def refused(self, error: ReiddError) -> list[Settled]:
+        """Take it all back, and give the error to all who wanted something changed."""
+        self.draft.take_back()
+        self._unwritten.refused()
+        return [
+            (change, error if change.request.changes_gallery else self._attempted(change))
+            for change, _ in self._settled
+        ]
+
+    def _attempted(self, change: Change) -> Answer | ReiddError:
+        try:
+            answer = self._service.answer(change.request, change.features)
+            if change.outcome is not None:
+                answer = _with_pair(answer, change.outcome)
+            if change.client.retry:
+                self._gallery.keep_answer(change.client.retry, protocol.encode(answer.reply))
+            return answer
+        except ReiddError as error:
+            return error
+        except Exception as error:  # the net around one request: the others of this batch are made all the same
+            return unforeseen(error)
+
+    def _receipted(self, change: Change, answer: Answer | ReiddError, entry: Head) -> Answer | ReiddError:
+        """Put the entry into a receipt, and into what a repeat after a crash is told."""
+        if not isinstance(answer, Answer) or not isinstance(answer.reply, protocol.Receipt):
+            return answer
+        receipt = msgspec.structs.replace(answer.reply, sequence=entry.seq, hash=entry.hash)
         if change.client.retry:
-            gallery.keep_answer(change.client.retry, protocol.encode(answer.reply))
-        return answer
-    except ReiddError as error:
-        return error
-    except Exception as error:  # the net around one request: the others of this turn are made all the same
-        return unforeseen(error)
-
-
-def _receipted(change: Change, answer: Answer | ReiddError, entry: Head, gallery: Gallery) -> Answer | ReiddError:
-    """Put the entry into a receipt, and into what a repeat after a crash is told."""
-    if not isinstance(answer, Answer) or not isinstance(answer.reply, protocol.Receipt):
-        return answer
-    receipt = msgspec.structs.replace(answer.reply, sequence=entry.seq, hash=entry.hash)
-    if change.client.retry:
-        gallery.keep_answer(change.client.retry, protocol.encode(receipt))
-    return answer._replace(reply=receipt)
+            self._gallery.keep_answer(change.client.retry, protocol.encode(receipt))
+        return answer._replace(reply=receipt)
 
 
 def _with_pair(answer: Answer, outcome: Outcome) -> Answer:

@@ -22,9 +22,11 @@ class Housekeeping:
         self._gallery, self._publisher, self._unwritten = gallery, publisher, unwritten
         self._audit_days, self._next_prune = audit_days, 0.0
 
-    def tick(self, now: float) -> None:
+    def tick(self, now: float, *, may_change: bool) -> None:
         """Do what it is time for; on a failing disk nothing goes until it works again."""
         self._gallery.heartbeat()
+        if not may_change:
+            return
         try:
             self._expire()
             if now >= self._next_prune:

@@ -11,20 +11,21 @@ import zmq
 
 from reidd import protocol
 from reidd.daemon.auditing import Unwritten, act, key_acts
-from reidd.daemon.changes import Change, made, unforeseen
+from reidd.daemon.changes import Change, Settled, unforeseen
 from reidd.daemon.envelope import Caller, opened
 from reidd.daemon.events import identified, loaded, published
 from reidd.daemon.forgets import Forgets
 from reidd.daemon.front import Arrival, Front
 from reidd.daemon.housekeeping import Housekeeping
 from reidd.daemon.jobs import Job, Outcome
-from reidd.daemon.notify import notify, watchdog_interval_s
+from reidd.daemon.notify import Watchdog
 from reidd.daemon.pool import Pool
 from reidd.daemon.publisher import Publisher
+from reidd.daemon.recorder import Recorder
 from reidd.daemon.retries import WINDOW_S, Repeat, Retries, key_of
 from reidd.daemon.rights import check, coarse_reply, may_see_scores
 from reidd.daemon.status import status
-from reidd.errors import BackendError, ReiddError, RequestError, UnknownIdError
+from reidd.errors import BackendError, BusyError, ReiddError, RequestError
 from reidd.gallery import Act, Gallery
 from reidd.model import ModelConfig
 from reidd.protocol import Event
@@ -59,26 +60,39 @@ class Server:
         self._retries = Retries(known=gallery.answers(WINDOW_S), now=time.monotonic())
         self._forgets, self._unwritten = Forgets(), Unwritten()
         self._unwritten.note(Act(who="daemon", what="started", keys=front.key_names))
+        self._recorder = Recorder(gallery, self._service, self._unwritten, self._forgets)
         self._housekeeping = Housekeeping(gallery, publisher, self._unwritten, audit_days)
         self._started = time.monotonic()
         self._poller = zmq.Poller()
-        for source in (*front.sources, publisher.feed.fileno(), pool.fileno(), wakeup.fileno()):
+        for source in (
+            *front.sources,
+            publisher.feed.fileno(),
+            pool.fileno(),
+            self._recorder.fileno(),
+            wakeup.fileno(),
+        ):
             self._poller.register(source, zmq.POLLIN)
         self._next_tick = 0.0
-        self._watchdog_s = watchdog_interval_s()
-        self._next_watchdog = 0.0
+        self._watchdog = Watchdog()
 
     def run(self, asked_to_stop: Callable[[], bool]) -> None:
         """Serve until asked to stop; a signal ends the wait through the wake-up socket."""
         while not asked_to_stop():
-            busy = self._pool.waiting or self._pool.busy
+            busy = self._pool.waiting or self._pool.busy or not self._recorder.idle
             at_once = self._front.waiting or self._publisher.feed.waiting
             ready = dict(self._poller.poll(0 if at_once else BUSY_POLL_MS if busy else IDLE_POLL_MS))
             self._turn(ready)
+        # What was accepted is carried out.
+        self._tell(self._recorder.begin())
+        while not self._recorder.idle:
+            self._tell(self._recorder.ended())
+            self._tell(self._recorder.begin())
+        self._recorder.close()
 
     def _turn(self, ready: "dict[zmq.Socket[bytes] | int, int]") -> None:
-        changes: list[Change] = []
         now = time.monotonic()
+        if self._recorder.fileno() in ready:
+            self._tell(self._recorder.ended())
         outcomes: list[Outcome] = []
         if self._pool.fileno() in ready:
             outcomes += self._pool.receive()
@@ -90,25 +104,24 @@ class Server:
         for move in self._pool.moves():
             self._publisher.publish(loaded(move))
         for outcome in outcomes:
-            self._conclude(outcome, changes)
+            self._conclude(outcome)
         if self._front.door is not None:
             self._front.door.turn(now)
             self._unwritten.note(*key_acts(self._front.door.news()))
         self._publisher.feed.turn()
         for arrival in self._front.arrivals(ready):
-            self._accept(arrival, changes)
-        self._make(changes)
+            self._accept(arrival)
+        self._tell(self._recorder.begin())
 
     def _tick(self, now: float) -> list[Outcome]:
         self._next_tick = now + TICK_S
-        self._housekeeping.tick(now)
+        self._housekeeping.tick(now, may_change=self._recorder.idle)
         # Fed by this loop, not by a thread, so that a hung loop gets us restarted.
-        if self._watchdog_s is not None and now >= self._next_watchdog:
-            self._next_watchdog = now + self._watchdog_s
-            notify("WATCHDOG=1")
+        self._watchdog.feed(now)
+        self._tell(self._recorder.overdue())
         return self._pool.tick()
 
-    def _accept(self, arrival: Arrival, changes: list[Change]) -> None:
+    def _accept(self, arrival: Arrival) -> None:
         """Take one request in."""
         caller, header = Caller((arrival.message[0],), arrival.key is not None, uid=arrival.uid), b""
         try:
@@ -123,7 +136,7 @@ class Server:
             if request.changes_gallery:
                 caller = caller._replace(retry=key_of(request, frames, caller.user))
             if not self._repeated(caller):
-                self._route(caller, request, header, frames, changes)
+                self._route(caller, request, header, frames)
         except ReiddError as error:
             self._fail(caller, protocol.request_id(header), error)
         except Exception as error:  # the net around one request
@@ -138,13 +151,12 @@ class Server:
             self._front.reply(caller, [known])
         return known is not Repeat.FIRST
 
-    def _route(
-        self, client: Caller, request: protocol.AnyRequest, header: bytes, frames: list[bytes], changes: list[Change]
-    ) -> None:
+    def _route(self, client: Caller, request: protocol.AnyRequest, header: bytes, frames: list[bytes]) -> None:
+        until = time.monotonic() + request.deadline_ms / 1000
         if (features := self._service.given(request, frames)) is not None:
-            changes.append(Change(client, request, features))
+            self._recorder.ask(Change(client, request, until, features))
             return
-        job = Job(client, request, header, frames, time.monotonic() + request.deadline_ms / 1000)
+        job = Job(client, request, header, frames, until)
         match request:
             case protocol.Status():
                 self._say(client, Answer(self._status(request, client)))
@@ -156,27 +168,21 @@ class Server:
                 self._pool.switch(job, (request.engine, request.accelerator))
             case _ if request.needs_worker:
                 self._pool.submit(job)
-            case _ if request.changes_gallery:
-                changes.append(Change(client, request))
             case _:
-                answer = self._service.answer(request)
-                if isinstance(answer.reply, protocol.RowsReply) and answer.reply.instances:
-                    self._unwritten.note(act(client, request, answer.reply))
-                self._say(client, answer)
+                self._recorder.ask(Change(client, request, until))
 
-    def _conclude(self, outcome: Outcome, changes: list[Change]) -> None:
+    def _conclude(self, outcome: Outcome) -> None:
         """Settle one outcome; a worker that answers nonsense costs its request and no more."""
         try:
-            self._forgets.check(outcome.job)
-            self._settle(outcome, changes)
-        except UnknownIdError as refusal:
+            self._settle(outcome)
+        except BusyError as refusal:
             self._fail(outcome.job.client, outcome.job.request.request, refusal)
         except Exception:  # the net around one request: a worker is not trusted to make sense
             log.exception("a worker's answer makes no sense")
             error = BackendError("the worker answered nonsense; ask again, and look into the daemon's log")
             self._fail(outcome.job.client, outcome.job.request.request, error)
 
-    def _settle(self, outcome: Outcome, changes: list[Change]) -> None:
+    def _settle(self, outcome: Outcome) -> None:
         """Do with a worker's reply what its request asks for."""
         job = outcome.job
         if isinstance(outcome.reply, ReiddError):
@@ -187,7 +193,8 @@ class Server:
         if isinstance(job.request, protocol.Load):
             self._unwritten.note(act(job.client, job.request, reply))
         if isinstance(job.request, protocol.AddToGallery) and isinstance(reply, protocol.Array):
-            changes.append(Change(job.client, job.request, float32_rows(reply.shape, frames[0]), outcome))
+            features = float32_rows(reply.shape, frames[0])
+            self._recorder.ask(Change(job.client, job.request, job.until, features, outcome))
             return
         events: tuple[Event, ...] = ()
         if isinstance(reply, protocol.Results):
@@ -199,14 +206,15 @@ class Server:
             reply = msgspec.structs.replace(reply, engine=engine, accelerator=accelerator, degraded=outcome.degraded)
         self._say(job.client, Answer(reply, tuple(frames), events))
 
-    def _make(self, changes: Sequence[Change]) -> None:
-        """Make a turn's changes and their entry in the audit log in one transaction; only then is anybody told."""
-        if not changes and not self._unwritten.fresh:
-            return
-        for change, answer in made(changes, self._gallery, self._service, self._unwritten):
+    def _tell(self, settled: Sequence[Settled]) -> None:
+        """Tell clients what came of what they asked of the gallery; what was changed is on the disk."""
+        for change, answer in settled:
             if isinstance(answer, ReiddError):
                 self._fail(change.client, change.request.request, answer)
-            elif isinstance(answer.reply, protocol.Receipt):
+                continue
+            if isinstance(answer.reply, protocol.RowsReply) and answer.reply.instances:
+                self._unwritten.note(act(change.client, change.request, answer.reply))
+            if isinstance(answer.reply, protocol.Receipt):
                 self._say(change.client, answer._replace(reply=self._forgot(answer.reply)))
             else:
                 self._say(change.client, answer)

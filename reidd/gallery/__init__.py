@@ -6,6 +6,7 @@ from reidd.gallery.explain import Explanation, explained
 from reidd.gallery.forgetting import without_forgotten
 from reidd.gallery.gallery import Gallery
 from reidd.gallery.instance import Instance, Rows
+from reidd.gallery.ledger import Draft
 from reidd.gallery.policy import DROP_METHODS, Limit
 from reidd.gallery.reader import Match, Reader
 from reidd.gallery.ring import Ring
@@ -15,6 +16,7 @@ __all__ = [
     "Act",
     "Change",
     "Check",
+    "Draft",
     "Explanation",
     "Forgotten",
     "Gallery",

@@ -24,6 +24,7 @@ class Ledger:
     ):
         self._index, self._writer, self._store = index, writer, store
         self._next_instance, self._audit = next_instance, audit
+        self._draft: Draft | None = None
         self._transaction: Delta | None = None
         self._mutation: Delta | None = None
         self._history: deque[Delta] = deque()
@@ -35,14 +36,29 @@ class Ledger:
         if self._transaction is not None:
             yield
             return
-        self._transaction = Delta()
-        remembered = self._history.copy(), self._remembered_rows
-        try:
+        with self.draft() as draft:
             yield
-            self._commit(self._transaction)
+        try:
+            draft.write()
         except BaseException:
-            self._index.apply(self._transaction.inverse())
-            self._history, self._remembered_rows = remembered
+            draft.take_back()
+            raise
+        draft.show()
+
+    @contextmanager
+    def draft(self) -> Iterator["Draft"]:
+        """Gather what happens inside, for the caller to write and then show; an error inside takes it back.
+
+        Until it is shown or taken back there is no other.
+        """
+        if self._draft is not None:
+            raise RuntimeError("a draft has to come to its end before the next begins")
+        self._transaction = Delta()
+        draft = self._draft = Draft(self, self._transaction, (self._history.copy(), self._remembered_rows))
+        try:
+            yield draft
+        except BaseException:
+            draft.take_back()
             raise
         finally:
             self._transaction = None
@@ -142,14 +158,48 @@ class Ledger:
         while len(self._history) > _REMEMBERED or self._remembered_rows > _REMEMBERED_ROWS:
             self._remembered_rows -= self._history.popleft().rows
 
-    def _commit(self, delta: Delta) -> None:
+    def write(self, delta: Delta) -> None:
+        """Write a draft's change to the disk, in any thread. Raises StorageUnavailableError."""
+        if delta and self._store is not None:
+            self._store.write(delta, next_instance=self._next_instance)
+
+    def show(self, delta: Delta) -> None:
+        """Show a draft's change, which is on the disk, to readers."""
+        self._draft = None
         if not delta:
             return
-        if self._store is not None:
-            self._store.write(delta, next_instance=self._next_instance)
         if delta.audit:
             self._audit = delta.audit[1]
         self._writer.apply(delta, next_instance=self._next_instance)
+
+    def take_back(self, delta: Delta, history: "tuple[deque[Delta], int]") -> None:
+        """Be as before a draft, whose change is not on the disk."""
+        self._draft = None
+        self._index.apply(delta.inverse())
+        self._history, self._remembered_rows = history
+
+
+class Draft:
+    """A transaction whose mutations are made, but which is not on the disk and which no reader sees yet."""
+
+    def __init__(self, ledger: Ledger, delta: Delta, history: "tuple[deque[Delta], int]"):
+        self._ledger, self._delta, self._history = ledger, delta, history
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to write."""
+        return bool(self._delta)
+
+    def write(self) -> None:
+        """Write it to the disk, in any thread. Raises StorageUnavailableError: then take it back."""
+        self._ledger.write(self._delta)
+
+    def show(self) -> None:
+        """Show it to readers, once it is on the disk."""
+        self._ledger.show(self._delta)
+
+    def take_back(self) -> None:
+        """Undo it, for it could not be written."""
+        self._ledger.take_back(self._delta, self._history)
 
 
 class _Mutation(AbstractContextManager[None]):

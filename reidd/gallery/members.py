@@ -15,7 +15,7 @@ from reidd.gallery.changes import Change, Forgotten, Identity, Settings
 from reidd.gallery.editor import Editor
 from reidd.gallery.index import Index
 from reidd.gallery.instance import Rows
-from reidd.gallery.ledger import Ledger
+from reidd.gallery.ledger import Draft, Ledger
 from reidd.gallery.policy import Limit, checked_limit
 from reidd.gallery.telling import told
 
@@ -85,6 +85,13 @@ class Members:
         leaves the block undoes the block, and so does StorageUnavailableError at its end.
         """
         return self._ledger.transaction()
+
+    def draft(self) -> AbstractContextManager[Draft]:
+        """Make the mutations inside, for the caller to write, in any thread, and then to show or to take back.
+
+        Until that is done nothing else may be changed.
+        """
+        return self._ledger.draft()
 
     def keep_answer(self, key: bytes, answer: bytes) -> None:
         """Keep, with the open transaction, what a client is told, for it may ask again after a crash."""

@@ -1,0 +1,114 @@
+"""Changes of the gallery, batch by batch: a thread has one written while the core's loop takes in the next."""
+
+import os
+import time
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from reidd.daemon.auditing import Unwritten
+from reidd.daemon.changes import Batch, Change, Settled
+from reidd.daemon.forgets import Forgets
+from reidd.errors import BusyError, DeadlineError, ReiddError, UnknownIdError
+from reidd.gallery import Draft, Gallery
+from reidd.service.changes import GalleryService
+
+MAX_WAITING, MAX_WAITING_BYTES = 1024, 64 << 20
+
+
+class Recorder:
+    """Answers, in the order they came, requests that change the gallery or ask about it as a whole.
+
+    A disk may take its time, an SD card above all: only these requests wait for it. All that came meanwhile is the next
+    batch, and one sync of the disk.
+    """
+
+    def __init__(self, gallery: Gallery, service: GalleryService, unwritten: Unwritten, forgets: Forgets):
+        self._gallery, self._service, self._unwritten, self._forgets = gallery, service, unwritten, forgets
+        self._waiting: deque[Change] = deque()
+        self._waiting_bytes = 0
+        self._batch: Batch | None = None
+        self._began, self._took_s = 0.0, 0.1
+        self._thread = ThreadPoolExecutor(1, "recorder")
+        self._writing: Future[None] | None = None
+        self._done = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    def fileno(self) -> int:
+        """What becomes readable when a batch has `ended`."""
+        return self._done
+
+    @property
+    def idle(self) -> bool:
+        """Whether no batch is under way: only then may anybody else change the gallery."""
+        return self._batch is None
+
+    def ask(self, change: Change) -> None:
+        """Let a request wait for its batch. Raises BusyError when too much waits."""
+        if len(self._waiting) >= MAX_WAITING or self._waiting_bytes > MAX_WAITING_BYTES:
+            raise BusyError(f"{len(self._waiting)} requests wait for the disk; ask again later", self._took_s)
+        self._waiting.append(change)
+        self._waiting_bytes += _bytes(change)
+
+    def overdue(self) -> list[Settled]:
+        """Give up those that have waited until their deadline."""
+        now = time.monotonic()
+        late = [change for change in self._waiting if change.until <= now]
+        if late:
+            self._waiting = deque(change for change in self._waiting if change.until > now)
+            self._waiting_bytes = sum(map(_bytes, self._waiting))
+        error = DeadlineError("the disk was busy until the deadline, so nothing was changed; ask again or wait longer")
+        return [(change, error) for change in late]
+
+    def begin(self) -> list[Settled]:
+        """Begin a batch if none is under way; returns what is settled already, for it needs no disk."""
+        if self._batch is not None or not (self._waiting or self._unwritten.fresh):
+            return []
+        self._began = time.monotonic()
+        settled = self.overdue()
+        changes = [change for change in self._waiting if self._allowed(change, settled)]
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        batch = Batch(changes, self._gallery, self._service, self._unwritten)
+        if not batch.draft:
+            return settled + batch.written()
+        self._batch, self._writing = batch, self._thread.submit(self._write, batch.draft)
+        return settled
+
+    def ended(self) -> list[Settled]:
+        """Give what came of the batch that is under way; waits for its end."""
+        batch, writing = self._batch, self._writing
+        if batch is None or writing is None:
+            return []
+        error = writing.exception()
+        os.eventfd_read(self._done)
+        self._batch = self._writing = None
+        self._took_s = time.monotonic() - self._began
+        if error is None:
+            return batch.written()
+        if isinstance(error, ReiddError):
+            return batch.refused(error)
+        raise error
+
+    def close(self) -> None:
+        """Wait for the thread to end."""
+        self._thread.shutdown()
+        os.close(self._done)
+
+    def _write(self, draft: Draft) -> None:
+        try:
+            draft.write()
+        finally:
+            os.eventfd_write(self._done, 1)
+
+    def _allowed(self, change: Change, settled: list[Settled]) -> bool:
+        """Whether no `forget` has overtaken a request; else that is what came of it."""
+        try:
+            if change.outcome is not None:
+                self._forgets.check(change.outcome.job)
+        except UnknownIdError as error:
+            settled.append((change, error))
+            return False
+        return True
+
+
+def _bytes(change: Change) -> int:
+    return 0 if change.features is None else change.features.nbytes

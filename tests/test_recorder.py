@@ -1,0 +1,140 @@
+"""Changes go to the disk batch by batch, in a thread, and are answered when they are there."""
+
+import select
+import time
+
+import pytest
+from galleries import feature, opened
+
+from reidd import protocol
+from reidd.daemon.auditing import Unwritten
+from reidd.daemon.changes import Change
+from reidd.daemon.envelope import Caller
+from reidd.daemon.forgets import Forgets
+from reidd.daemon.jobs import Job, Outcome
+from reidd.daemon.recorder import MAX_WAITING, Recorder
+from reidd.errors import BusyError, DeadlineError, StorageUnavailableError, UnknownIdError
+from reidd.gallery import Act
+from reidd.service.changes import GalleryService
+
+SOMEBODY = Caller((b"somebody", b""), False, uid=1000)
+LATER = time.monotonic() + 600
+
+
+@pytest.fixture
+def gallery(tmp_path):
+    with opened(tmp_path) as opened_gallery:
+        yield opened_gallery
+
+
+@pytest.fixture
+def forgets():
+    return Forgets()
+
+
+@pytest.fixture
+def recorder(gallery, forgets):
+    recorder = Recorder(gallery, GalleryService(gallery), Unwritten(), forgets)
+    yield recorder
+    recorder.close()
+
+
+def addition(id, until=LATER, outcome=None):
+    request = protocol.AddToGallery(id=id, parts=[protocol.Feature(shape=(1, 8))])
+    return Change(SOMEBODY, request, until, feature(id), outcome)
+
+
+def question():
+    return Change(SOMEBODY, protocol.Ids(), LATER)
+
+
+def answers(settled):
+    return [answer if isinstance(answer, Exception) else answer.reply for _, answer in settled]
+
+
+def wait_for(recorder):
+    assert select.select([recorder], [], [], 10)[0]
+    return answers(recorder.ended())
+
+
+def test_what_came_together_is_written_together_and_then_answered(recorder, gallery):
+    recorder.ask(addition(1))
+    recorder.ask(addition(2))
+    assert (recorder.begin(), recorder.idle, gallery.reader.count()) == ([], False, 0)
+    assert [reply.added for reply in wait_for(recorder)] == [[1], [2]]
+    assert (recorder.idle, gallery.reader.count(), gallery.audit.seq) == (True, 2, 1)
+
+
+def test_what_comes_meanwhile_is_the_next_batch(recorder, gallery):
+    recorder.ask(addition(1))
+    recorder.begin()
+    recorder.ask(addition(2))
+    assert recorder.begin() == []
+    assert [reply.added for reply in wait_for(recorder)] == [[1]]
+    recorder.begin()
+    assert [reply.added for reply in wait_for(recorder)] == [[2]]
+
+
+def test_questions_are_answered_in_their_turn_and_alone_need_no_disk(recorder):
+    recorder.ask(addition(1))
+    recorder.ask(question())
+    recorder.ask(addition(2))
+    recorder.begin()
+    _, between, _ = wait_for(recorder)
+    assert [record.id for record in between.ids] == [1]
+    recorder.ask(question())
+    assert [record.id for record in answers(recorder.begin())[0].ids] == [1, 2]
+    assert recorder.idle
+
+
+def test_when_the_disk_refuses_nothing_has_changed_and_questions_are_answered(recorder, gallery, tmp_path):
+    gallery.add(1, feature(1))
+    # A folder in the place of its log: no write succeeds any more.
+    gallery._store.close()
+    for file in tmp_path.glob("gallery.sqlite*"):
+        file.unlink()
+    (tmp_path / "gallery.sqlite").mkdir()
+    recorder.ask(addition(2))
+    recorder.ask(question())
+    recorder.begin()
+    refusal, reply = wait_for(recorder)
+    assert isinstance(refusal, StorageUnavailableError)
+    assert [record.id for record in reply.ids] == [1]
+    assert gallery.ids() == [1]
+
+
+def test_what_waits_until_its_deadline_is_not_done(recorder, gallery):
+    recorder.ask(addition(1, until=time.monotonic() - 1))
+    assert [type(answer) for answer in answers(recorder.overdue())] == [DeadlineError]
+    recorder.ask(addition(2, until=time.monotonic() - 1))
+    recorder.ask(addition(3))
+    assert [type(answer) for answer in answers(recorder.begin())] == [DeadlineError]
+    wait_for(recorder)
+    assert gallery.ids() == [3]
+
+
+def test_an_addition_that_a_forget_has_overtaken_while_it_waited_is_refused(recorder, gallery, forgets):
+    request = protocol.AddToGallery(id=7, parts=[protocol.Encoded()])
+    job = Job(SOMEBODY, request, b"", [], time.monotonic() + request.deadline_ms / 1000)
+    recorder.ask(addition(7, outcome=Outcome(job, [])))
+    forgets.note(7, time.monotonic())
+    assert [type(answer) for answer in answers(recorder.begin())] == [UnknownIdError]
+    assert gallery.ids() == []
+
+
+def test_no_more_wait_than_there_is_room_for(recorder):
+    for id in range(MAX_WAITING):
+        recorder.ask(addition(id))
+    with pytest.raises(BusyError, match="wait for the disk"):
+        recorder.ask(addition(1))
+
+
+def test_entries_of_the_log_that_a_failing_disk_refused_are_written_with_the_next_batch():
+    unwritten = Unwritten()
+    unwritten.note(Act(who="daemon", what="started"))
+    assert [act.what for act in unwritten.take()] == ["started"]
+    unwritten.note(Act(who="daemon", what="expired"))
+    unwritten.refused()
+    assert [act.what for act in unwritten.take()] == ["started", "expired"]
+    unwritten.written()
+    assert unwritten.take() == []
