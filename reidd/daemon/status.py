@@ -48,6 +48,7 @@ def status(
         analytics=analytics,
         epoch=publisher.epoch,
         seq=publisher.seq,
+        encrypted=gallery.encrypted,
         damage=list(gallery.damage),
         model_labels=model.labels,
         model_colors=model.colors.tolist() if model.colors is not None else None,
