@@ -16,7 +16,6 @@ from workload import CAPACITY, opened, state, transact
 from reidd.errors import GalleryKeyError, ReiddError
 from reidd.gallery import Gallery, Instance, contents
 
-
 KEY = bytes(range(32))
 
 
