@@ -67,10 +67,10 @@ def keys_folder() -> Path:
     return system if os.geteuid() == 0 or "CONFIGURATION_DIRECTORY" in os.environ else user
 
 
-def gallery_key() -> Path | None:
-    """The key of the durable gallery that systemd hands to the service, if it does."""
+def credential(name: str) -> Path | None:
+    """The file of a secret that systemd hands to the service, if it does."""
     given = os.environ.get("CREDENTIALS_DIRECTORY")
-    file = Path(given) / "gallery-key" if given else None
+    file = Path(given) / name if given else None
     return file if file is not None and file.exists() else None
 
 

@@ -193,7 +193,7 @@ class TestConversion:
         with opened(tmp_path, capacity=1000, key=KEY) as gallery:
             assert (gallery.damage, everything(gallery)) == ((), before)
         assert [record.message for record in caplog.records] == [
-            f"the gallery store {tmp_path / 'gallery.sqlite'} is being encrypted"
+            f"the gallery store {tmp_path / 'gallery.sqlite'} is being encrypted with the configured key"
         ]
 
     def test_a_damaged_plain_store_is_salvaged_into_an_encrypted_one(self, tmp_path):
@@ -233,6 +233,34 @@ class TestConversion:
         with opened(tmp_path, capacity=1000, key=KEY) as gallery:
             assert (gallery.damage, gallery.count()) == ((), 50)
             assert not [row for row in units(50) if row in written(tmp_path)]
+
+
+class TestChangeOfTheKey:
+    def test_what_was_encrypted_with_the_old_key_is_encrypted_with_the_new_one(self, store, tmp_path):
+        with opened(tmp_path, key=KEY) as gallery:
+            before = everything(gallery)
+        old = stored(store, "SELECT feature FROM instances")[0]
+        with opened(tmp_path, key=OTHER_KEY, old_key=KEY) as gallery:
+            assert (gallery.damage, everything(gallery)) == ((), before)
+            assert old not in written(tmp_path)
+        with pytest.raises(GalleryKeyError):
+            opened(tmp_path, key=KEY)
+        with opened(tmp_path, key=OTHER_KEY) as gallery:
+            assert (gallery.damage, everything(gallery)) == ((), before)
+
+    def test_an_old_key_that_stays_configured_changes_nothing(self, store, tmp_path):
+        before = stored(store, "SELECT feature FROM instances")
+        opened(tmp_path, key=KEY, old_key=OTHER_KEY).close()
+        opened(tmp_path, key=KEY, old_key=KEY).close()
+        assert stored(store, "SELECT feature FROM instances") == before
+
+    def test_what_is_damaged_stays_damaged(self, store, tmp_path):
+        change(store, "UPDATE instances SET feature = zeroblob(60) WHERE instance = 2")
+        with opened(tmp_path, key=OTHER_KEY, old_key=KEY) as gallery:
+            assert "instance 2 does not match its checksum" in gallery.damage
+            assert [number for number, _ in held(gallery)] == [1, 3, 4, 5]
+        with opened(tmp_path, key=OTHER_KEY) as gallery:
+            assert (gallery.damage, gallery.count(), gallery.labels()) == ((), 4, {2: "Annabelle"})
 
 
 def plain(folder: Path, count: int) -> None:

@@ -57,7 +57,8 @@ def serve(
             tcp=_addresses(chosen),
             keys=_path(chosen.keys_folder) or places.keys_folder(),
             rates=Rates(chosen.tcp_rate, chosen.tcp_burst),
-            gallery_key=_path(chosen.gallery_key) or places.gallery_key(),
+            gallery_key=_path(chosen.gallery_key) or places.credential("gallery-key"),
+            old_gallery_key=_path(chosen.old_gallery_key) or places.credential("old-gallery-key"),
         )
     )
 
@@ -81,7 +82,7 @@ def restore(
         raise FeatureSpaceError(f"{path} holds features of another network or preprocessing; enrol from images again")
     store = (state_folder or _path(chosen.state_folder) or places.state_folder()) / places.STORE
     dim = saved.rows.features.shape[1]
-    key_file = _path(chosen.gallery_key) or places.gallery_key()
+    key_file = _path(chosen.gallery_key) or places.credential("gallery-key")
     secret = key.read(key_file) if key_file else None
     with Gallery.open(dim=dim, space=saved.space, capacity=chosen.capacity, store_path=store, key=secret) as gallery:
         if not with_forgotten:

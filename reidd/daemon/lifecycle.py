@@ -59,6 +59,8 @@ class Settings(NamedTuple):
     """How often a key may ask over tcp."""
     gallery_key: Path | None = None
     """The file with the key that the stored gallery is encrypted with."""
+    old_gallery_key: Path | None = None
+    """The file with the key that it was encrypted with before."""
 
 
 class Stopped(Exception):  # noqa: N818  (no error: somebody asked)
@@ -231,6 +233,7 @@ def _gallery(settings: Settings, pool: Pool, asked_to_stop: Signals) -> Gallery:
         ring_path=settings.runtime / places.RING,
         store_path=settings.state / places.STORE,
         key=key.read(settings.gallery_key) if settings.gallery_key else None,
+        old_key=key.read(settings.old_gallery_key) if settings.old_gallery_key else None,
     )
 
 

@@ -54,16 +54,17 @@ class Gallery(Members):
         ring_path: Path | None = None,
         store_path: Path | None = None,
         key: bytes | None = None,
+        old_key: bytes | None = None,
         seed: int | None = None,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> "Gallery":
         """Open the gallery of one feature space: `dim` values, `space` the 32-byte fingerprint.
 
         Without `ring_path` only this process sees it, without `store_path` it is forgotten at the end. With a `key` of
-        32 bytes the store is encrypted; a plain one becomes so.
+        32 bytes the store is encrypted; one that is plain, or encrypted with the `old_key`, becomes so.
         Raises FeatureSpaceError, GalleryKeyError, StorageUnavailableError or GalleryError, which say what to do.
         """
-        store = Store(store_path, dim=dim, space=space, key=key) if store_path else None
+        store = Store(store_path, dim=dim, space=space, key=key, old_key=old_key) if store_path else None
         try:
             contents = store.load() if store is not None else Contents.none(dim)
             # Filled before it appears, so that no reader finds a gallery without anybody in it.

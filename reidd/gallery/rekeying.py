@@ -1,7 +1,7 @@
 """Which key a store is written with, and how it is written anew: with its first key, or with the next."""
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,14 +34,14 @@ def meta_of(cipher: Cipher | None) -> dict[str, str]:
     return {"layout": ENCRYPTED_LAYOUT, "key": encoded_check(cipher.check_value())}
 
 
-def cipher_of(path: Path, meta: Mapping[str, str], configured: Cipher | None) -> Cipher | None:
-    """Give the cipher that a store is written with; None for one that is plain.
+def cipher_of(path: Path, meta: Mapping[str, str], configured: Sequence[Cipher]) -> Cipher | None:
+    """Give which of the configured ciphers a store is written with; None for one that is plain.
 
-    Raises GalleryKeyError when it is encrypted with another key than the configured one, or none is configured.
+    Raises GalleryKeyError when it is encrypted with another key, or none is configured.
     """
     if meta["layout"] == LAYOUT:
         return None
-    if configured is None:
+    if not configured:
         raise GalleryKeyError(
             f"the gallery store {str(path)!r} is encrypted and no key is configured; set gallery_key in reidd.toml, or "
             "load the systemd credential gallery-key"
@@ -52,12 +52,13 @@ def cipher_of(path: Path, meta: Mapping[str, str], configured: Cipher | None) ->
             f"the gallery store {str(path)!r} is damaged where it notes its key; restore a backup, or move it away to "
             "begin with an empty gallery"
         )
-    if not configured.made(value):
-        raise GalleryKeyError(
-            f"the gallery store {str(path)!r} is encrypted with another key than the configured one, and was left as "
-            "it is; configure the key it was encrypted with, or move it away to begin with an empty gallery"
-        )
-    return configured
+    for cipher in configured:
+        if cipher.made(value):
+            return cipher
+    raise GalleryKeyError(
+        f"the gallery store {str(path)!r} is encrypted with another key than the configured one, and was left as "
+        "it is; configure the key it was encrypted with, or move it away to begin with an empty gallery"
+    )
 
 
 def rekey(connection: sqlite3.Connection, dim: int, *, was: Cipher | None, now: Cipher) -> None:

@@ -28,8 +28,10 @@ _ROWS_AT_ONCE = 64  # their pages fit into the reserve several times
 class Store:
     """One SQLite file, held by one process. A write that returns is on the disk."""
 
-    def __init__(self, path: Path, *, dim: int, space: bytes, key: bytes | None = None):
+    def __init__(self, path: Path, *, dim: int, space: bytes, key: bytes | None = None, old_key: bytes | None = None):
         """Open or create the store at `path`; with a key of 32 bytes, features and labels in it are encrypted.
+
+        What is plain, or encrypted with an old key, is encrypted with the key once it was found whole.
 
         Raises FeatureSpaceError when it holds features of another space, GalleryKeyError when it takes another key,
         GalleryError when another process holds it or it cannot be read as a store, StorageUnavailableError when the
@@ -38,8 +40,10 @@ class Store:
         self._path, self._dim = path, dim
         # Space that a full disk can be given back, so that what must be forgotten can be.
         self._reserve = path.with_name(path.name + ".reserve")
-        self._configured = Cipher(key, space) if key is not None else None
-        # What the file is written with now: a plain one is encrypted once it was found whole.
+        keys = (key, old_key) if key is not None else ()
+        self._ciphers = [Cipher(each, space) for each in keys if each is not None]
+        self._configured = self._ciphers[0] if self._ciphers else None
+        # What the file is written with now.
         self._cipher: Cipher | None = None
         self._ours = {"dim": str(dim), "space": space.hex(), **meta_of(self._configured)}
         # A write of which we cannot know whether it happened, to be taken back as soon as the disk is there.
@@ -216,15 +220,15 @@ class Store:
                 f"{str(meta.get('space'))[:12]}), not ({self._ours['dim']}, {self._ours['space'][:12]}); go back to "
                 "the model and preprocessing it was made with, or move the file away and enrol anew"
             )
-        return cipher_of(self._path, meta, self._configured)
+        return cipher_of(self._path, meta, self._ciphers)
 
     def _encrypt(self, connection: sqlite3.Connection) -> None:
-        """Have a plain store encrypted, when there is a key."""
+        """Have the file written with the configured key, if there is one."""
         if self._configured is None:
             return
-        if self._cipher is None:
-            log.info("the gallery store %s is being encrypted", self._path)
-            rekey(connection, self._dim, was=None, now=self._configured)
+        if self._cipher is not self._configured:
+            log.info("the gallery store %s is being encrypted with the configured key", self._path)
+            rekey(connection, self._dim, was=self._cipher, now=self._configured)
             self._cipher = self._configured
         # Until then what was there before is in the file; a crash may have come in between.
         tables.empty_log(connection)
