@@ -61,10 +61,10 @@ def test_a_missing_library_is_named_with_its_extra(monkeypatch):
         Cipher(KEY, SPACE)
 
 
-def test_without_a_key_the_library_is_not_imported():
+def test_without_a_key_the_library_is_not_imported(tmp_path):
     program = (
         "import sys; from reidd.gallery import Gallery; import reidd.daemon.lifecycle, reidd.cli\n"
         "Gallery.open(dim=8, space=bytes(32), store_path=__import__('pathlib').Path(sys.argv[1])).close()\n"
         "sys.exit('cryptography' in sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", program, ":memory:"], check=True)
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "store")], check=True)

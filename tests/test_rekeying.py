@@ -5,15 +5,17 @@ import shutil
 import signal
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
-from galleries import features, held, opened
+from galleries import DIM, SPACE, features, held, opened
 
 from reidd.errors import GalleryError, GalleryKeyError
-from reidd.gallery import Gallery, Instance, rekeying
+from reidd.gallery import Gallery, Instance, rekeying, tables
 from reidd.gallery.changes import Identity
+from reidd.gallery.cipher import Cipher
 from reidd.gallery.contents import identity_crc, instance_crc
 
 KEY, OTHER_KEY = bytes(range(100, 132)), bytes(range(32, 64))
@@ -261,6 +263,16 @@ class TestChangeOfTheKey:
             assert [number for number, _ in held(gallery)] == [1, 3, 4, 5]
         with opened(tmp_path, key=OTHER_KEY) as gallery:
             assert (gallery.damage, gallery.count(), gallery.labels()) == ((), 4, {2: "Annabelle"})
+
+    def test_a_damaged_row_is_not_made_whole_by_writing_it_anew(self, store, tmp_path):
+        change(store, "UPDATE instances SET time_ns = 1 WHERE instance = 2")
+        change(store, "UPDATE identities SET pinned = 0")
+        with closing(tables.connect(store)) as connection:
+            rekeying.rekey(connection, DIM, was=Cipher(KEY, SPACE), now=Cipher(OTHER_KEY, SPACE))
+        with opened(tmp_path, key=OTHER_KEY) as gallery:
+            assert "instance 2 does not match its checksum" in gallery.damage
+            assert "what was known about id 2 does not match its checksum" in gallery.damage
+            assert [number for number, _ in held(gallery)] == [1, 3, 4, 5]
 
 
 def plain(folder: Path, count: int) -> None:

@@ -103,6 +103,20 @@ class TestFullDisk:
         with opened(disk) as gallery:
             assert (gallery.damage, gallery.count()) == ((), 0)
 
+    def test_removing_works_after_a_crash_on_a_full_disk(self, disk, tmp_path):
+        with opened(disk) as gallery:
+            for id in range(20):
+                gallery.add(id, FEATURES)
+            # As after a crash: the last changes are in the log only.
+            shutil.copytree(disk, tmp_path / "crashed")
+        shutil.copytree(tmp_path / "crashed", disk, dirs_exist_ok=True)
+        with pytest.raises(OSError, match="No space"), (disk / "other").open("wb", buffering=0) as other:
+            while True:
+                other.write(bytes(4096))
+        with opened(disk) as gallery:
+            gallery.clear()
+            assert gallery.count() == 0
+
 
 class TestDiskOfAPlainStoreThatGetsAKey:
     def test_without_room_to_encrypt_it_serves_and_changes_wait_until_there_is(self, disk):

@@ -230,8 +230,9 @@ class Store:
             log.info("the gallery store %s is being encrypted with the configured key", self._path)
             rekey(connection, self._dim, was=self._cipher, now=self._configured)
             self._cipher = self._configured
-        # Until then what was there before is in the file; a crash may have come in between.
-        tables.empty_log(connection)
+        # Until then what was there before is in the file; a crash may have come in between. A full disk may forbid it.
+        with suppress(sqlite3.Error):
+            tables.empty_log(connection)
 
     def _load_copy(self) -> Contents:
         """Read a store on a disk that cannot be written, where SQLite itself could not take its log into account."""
