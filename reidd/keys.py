@@ -162,6 +162,8 @@ def write_text(path: Path, text: str, mode: int) -> None:
     try:
         with os.fdopen(handle, "w") as file:
             file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
         os.link(half, path)
     finally:
         half.unlink()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from reidd.errors import ConfigError
 from reidd.gallery.cipher import KEY_BYTES
+from reidd.gallery.salvage import sync
 from reidd.keys import check_only_ours, write_text
 
 _DIGITS = re.compile(f"[0-9a-fA-F]{{{2 * KEY_BYTES}}}")
@@ -16,6 +17,8 @@ def new(path: Path) -> None:
     """Make a key of random bits, in a new file. Raises ConfigError when there is one already."""
     try:
         write_text(path, secrets.token_hex(KEY_BYTES), 0o600)
+        # Before anything is encrypted with it: a power cut must not leave a store without its key.
+        sync(path.parent)
     except FileExistsError:
         raise ConfigError(f"{path}: is there already, and may be the key of a gallery; name another file") from None
     except OSError as error:

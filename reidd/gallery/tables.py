@@ -137,7 +137,7 @@ def read(connection: sqlite3.Connection, dim: int, cipher: Cipher | None) -> Con
     with _noting(damage):
         head, origin = audit_table.head(connection), str(stored(connection, "origin"))
     contents = audited(columns, identities, state, ages, damage)
-    opened = {id: read_identity(id, stored, cipher) for id, stored in contents.identities.items()}
+    opened = {id: read_identity(id, written, cipher) for id, written in contents.identities.items()}
     moved = tuple(f"the label of id {id} was not written for that id" for id in opened if opened[id] is None)
     return contents._replace(
         identities={id: identity for id, identity in opened.items() if identity is not None},
@@ -183,9 +183,9 @@ def write_identity(connection: sqlite3.Connection, id: int, identity: Identity, 
     digest: int = found[0] if found else 0
     connection.execute("DELETE FROM identities WHERE id = ?", (id,))
     if identity:
-        stored = stored_identity(id, identity, cipher)
-        crc = identity_crc(id, stored)
-        values = (id, stored.label, stored.pinned, stored.ttl_s, crc)
+        written = stored_identity(id, identity, cipher)
+        crc = identity_crc(id, written)
+        values = (id, written.label, written.pinned, written.ttl_s, crc)
         connection.execute("INSERT INTO identities VALUES (?, ?, ?, ?, ?)", values)
         digest ^= crc
     return digest
