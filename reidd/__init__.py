@@ -21,6 +21,7 @@ _HOMES = {
     "FeatureSpaceError": "errors",
     "ForbiddenError": "errors",
     "GalleryError": "errors",
+    "GalleryKeyError": "errors",
     "IdError": "errors",
     "ImageError": "errors",
     "ModelConfig": "model",
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from reidd.errors import FeatureSpaceError as FeatureSpaceError
     from reidd.errors import ForbiddenError as ForbiddenError
     from reidd.errors import GalleryError as GalleryError
+    from reidd.errors import GalleryKeyError as GalleryKeyError
     from reidd.errors import IdError as IdError
     from reidd.errors import ImageError as ImageError
     from reidd.errors import NotLoadedError as NotLoadedError

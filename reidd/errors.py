@@ -114,6 +114,12 @@ class FeatureSpaceError(GalleryError):
     code = "other-feature-space"
 
 
+class GalleryKeyError(GalleryError):
+    """The stored gallery is encrypted, and the key is missing or another one."""
+
+    code = "wrong-gallery-key"
+
+
 class StorageUnavailableError(GalleryError):
     """The change could not be written to disk, so it was not made."""
 

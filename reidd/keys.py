@@ -85,8 +85,8 @@ class Keyring(NamedTuple):
             ConfigError: it would leave the door open: a key is missing, damaged, double, without a role or in a file
                 others may read or change; or nobody is allowed in.
         """
-        _check_only_ours(folder, 0o022)
-        _check_only_ours(folder / CLIENTS, 0o022)
+        check_only_ours(folder, 0o022)
+        check_only_ours(folder / CLIENTS, 0o022)
         server = _read(folder / SERVER, ServerKey, may_not=0o037)
         _check_pair(folder / SERVER, server.public, server.secret)
         users: dict[str, User] = {}
@@ -151,12 +151,19 @@ def credentials(path: Path) -> Credentials:
 
 def write(path: Path, key: msgspec.Struct, *, mode: int) -> None:
     """Write a key to a new file that only those named by `mode` may read."""
+    write_text(path, msgspec.json.format(msgspec.json.encode(key)).decode(), mode)
+
+
+def write_text(path: Path, text: str, mode: int) -> None:
+    """Write a line to a new file that only those named by `mode` may read."""
     # Linked when it is whole: a daemon may read the folder at any moment.
     half = path.with_name(f".{path.name}.{os.getpid()}")
     handle = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(key)) + b"\n")
+        with os.fdopen(handle, "w") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
         os.link(half, path)
     finally:
         half.unlink()
@@ -184,7 +191,7 @@ def _server_key(path: Path) -> ServerKey:
 
 
 def _read(path: Path, kind: type[_T], *, may_not: int) -> _T:
-    _check_only_ours(path, may_not)
+    check_only_ours(path, may_not)
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except OSError as error:
@@ -193,11 +200,12 @@ def _read(path: Path, kind: type[_T], *, may_not: int) -> _T:
         raise ConfigError(f"{path}: is no {kind.__name__}: {error}") from None
 
 
-def _check_only_ours(path: Path, may_not: int) -> None:
+def check_only_ours(path: Path, may_not: int, *, made_by: str = "reidd keys new NAME") -> None:
+    """Refuse a file or folder that others than root and this user own, or have one of these rights to."""
     try:
         status = path.stat()
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}; make keys with `reidd keys new NAME`") from None
+        raise ConfigError(f"{path}: {error.strerror}; make keys with `{made_by}`") from None
     if status.st_mode & may_not:
         mode = stat.filemode(status.st_mode)
         raise ConfigError(f"{path}: has mode {mode}, so others may read or change it; chmod go-rwx it")

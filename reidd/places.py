@@ -67,6 +67,13 @@ def keys_folder() -> Path:
     return system if os.geteuid() == 0 or "CONFIGURATION_DIRECTORY" in os.environ else user
 
 
+def credential(name: str) -> Path | None:
+    """The file of a secret that systemd hands to the service, if it does."""
+    given = os.environ.get("CREDENTIALS_DIRECTORY")
+    file = Path(given) / name if given else None
+    return file if file is not None and file.exists() else None
+
+
 def service_folder() -> Path:
     """The files of the systemd service."""
     package = Path(__file__).parent

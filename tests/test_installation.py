@@ -86,6 +86,19 @@ def test_only_what_is_asked_for_is_opened(root, drop_in):
     assert ("udev" in said) == drop_in.value.startswith("coral")
 
 
+def test_a_gallery_key_is_made_once(root):
+    made = "reidd keys gallery /etc/reidd/gallery.key"
+    assert made not in steps_said(root)
+    assert made in steps_said(root, DropIn.ENCRYPTION)
+    installation.CONFIGURATION.mkdir(parents=True)
+    (installation.CONFIGURATION / "gallery.key").touch()
+    assert made not in steps_said(root, DropIn.ENCRYPTION)
+
+
+def steps_said(root, *drop_ins):
+    return "\n".join(map(str, installation.install(None, PYTHON, drop_ins))).replace(str(root), "")
+
+
 def test_a_jetson_uses_the_opencv_of_its_system(root):
     assert "--system-site-packages" in str(installation.install(Source("reidd"), PYTHON, [DropIn.JETSON])[0])
     assert "--system-site-packages" not in str(installation.install(Source("reidd"), PYTHON, [])[0])

@@ -13,6 +13,15 @@ DIM = 512
 FEATURES = np.random.default_rng(0).normal(size=(50, DIM)).astype(np.float32)
 
 
+KEY: bytes | None = None
+
+
+@pytest.fixture(autouse=True, params=[None, bytes(range(100, 132))], ids=["plain", "encrypted"])
+def key(request, monkeypatch) -> None:
+    """Have all of it hold for encrypted stores too."""
+    monkeypatch.setitem(globals(), "KEY", request.param)
+
+
 @pytest.fixture
 def disk(tmp_path):
     """A file system of 12 MiB."""
@@ -29,8 +38,9 @@ def mount(*arguments: object) -> "subprocess.CompletedProcess[bytes]":
     return subprocess.run(["mount", *map(str, arguments)], capture_output=True, check=False)
 
 
-def opened(folder) -> Gallery:
-    return Gallery.open(dim=DIM, space=bytes(32), capacity=10_000, store_path=folder / "store")
+def opened(folder, **options) -> Gallery:
+    options = {"key": KEY, **options}
+    return Gallery.open(dim=DIM, space=bytes(32), capacity=10_000, store_path=folder / "store", **options)
 
 
 def filled(gallery: Gallery) -> int:
@@ -95,6 +105,48 @@ class TestFullDisk:
             assert gallery.count() == 0
         with opened(disk) as gallery:
             assert (gallery.damage, gallery.count()) == ((), 0)
+
+    def test_removing_works_after_a_crash_on_a_full_disk(self, disk, tmp_path):
+        with opened(disk) as gallery:
+            for id in range(20):
+                gallery.add(id, FEATURES)
+            # As after a crash: the last changes are in the log only.
+            shutil.copytree(disk, tmp_path / "crashed")
+        shutil.copytree(tmp_path / "crashed", disk, dirs_exist_ok=True)
+        with pytest.raises(OSError, match="No space"), (disk / "other").open("wb", buffering=0) as other:
+            while True:
+                other.write(bytes(4096))
+        with opened(disk) as gallery:
+            gallery.clear()
+            assert gallery.count() == 0
+
+
+class TestDiskOfAPlainStoreThatGetsAKey:
+    def test_without_room_to_encrypt_it_serves_and_changes_wait_until_there_is(self, disk):
+        with opened(disk, key=None) as gallery:
+            for id in range(40):
+                gallery.add(id, FEATURES)
+        (disk / "other").write_bytes(bytes(2 << 20))
+        with opened(disk, key=bytes(32)) as gallery:
+            assert (gallery.encrypted, gallery.count(), gallery.damage) == (False, 2000, ())
+            with pytest.raises(StorageUnavailableError, match="make room"):
+                gallery.add(1000, FEATURES)
+            mount("-o", "remount,size=32m", disk)
+            gallery.add(1000, FEATURES)
+            assert gallery.encrypted
+        with opened(disk, key=bytes(32)) as gallery:
+            assert (gallery.count(), gallery.damage) == (2050, ())
+
+    def test_while_it_is_read_only_it_serves_and_is_encrypted_once_it_is_writable(self, disk):
+        with opened(disk, key=None) as gallery:
+            gallery.add(1, FEATURES)
+        mount("-o", "remount,ro", disk)
+        with opened(disk, key=bytes(32)) as gallery:
+            assert (gallery.encrypted, gallery.count()) == (False, 50)
+            mount("-o", "remount,rw", disk)
+            gallery.remove(1)
+            assert gallery.encrypted
+        assert FEATURES[0].tobytes()[:64] not in (disk / "store").read_bytes()
 
 
 class TestReadOnlyDisk:

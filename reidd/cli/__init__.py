@@ -11,8 +11,9 @@ from reidd.cli import bench, demo, doctor, gallery, install_service, keys, machi
 EXIT_STATUS: dict[type[errors.ReiddError], int] = {
     # sysexits.h: systemd is told not to restart on 78, and scripts can tell these apart.
     errors.ConfigError: 78,
-    # The store is another model's: that is for the operator to mend, too.
+    # The store is another model's, or takes another key: that is for the operator to mend, too.
     errors.FeatureSpaceError: 78,
+    errors.GalleryKeyError: 78,
     errors.ConnectionError: 69,
     errors.RequestError: 65,
     errors.ReiddError: 70,

@@ -46,7 +46,13 @@ def doctor(
 ) -> None:
     """Check everything reidd needs; exits 1 when something is wrong."""
     chosen, findings = _configuration(config)
-    looks = (_system, _libraries, partial(_folders, chosen), partial(_keys, chosen))
+    looks = (
+        _system,
+        _libraries,
+        partial(_folders, chosen),
+        partial(_keys, chosen),
+        partial(_gallery_key, chosen),
+    )
     findings += [finding for look in looks for finding in _looked(look)]
     findings += _model(model or chosen.model, chosen)
     findings += _daemon(endpoint)
@@ -148,6 +154,21 @@ def _keys(chosen: "Config") -> Iterator[Finding]:
         yield Finding("keys", True, f"{chosen.tcp}: {len(users)} let in")
 
 
+def _gallery_key(chosen: "Config") -> Iterator[Finding]:
+    """Whether the stored gallery can be encrypted as configured; whether it is, the daemon knows."""
+    from reidd.gallery import key
+    from reidd.gallery.cipher import Cipher
+
+    if chosen.gallery_key is None:
+        return
+    try:
+        Cipher(key.read(Path(chosen.gallery_key)), b"")
+    except ReiddError as error:
+        yield Finding("gallery key", False, str(error))
+    else:
+        yield Finding("gallery key", True, chosen.gallery_key)
+
+
 def _model(model_id: str, chosen: "Config") -> Iterator[Finding]:
     """Load the model with each ready pair and compare its golden vectors."""
     from reidd import places
@@ -204,3 +225,7 @@ def _daemon(endpoint: str | None) -> Iterator[Finding]:
     )
     if status.storage_failure is not None:
         yield Finding("storage", False, status.storage_failure)
+    words = (
+        "encrypted on the disk" if status.encrypted else "not encrypted on the disk; `reidd keys gallery` makes a key"
+    )
+    yield Finding("gallery", status.encrypted or None, words)

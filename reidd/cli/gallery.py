@@ -131,14 +131,16 @@ def limit(
 
 
 def save(
-    path: Annotated[Path, typer.Argument(help="The file to write: features and labels, no images.")],
+    path: Annotated[Path, typer.Argument(help="The file to write: features and labels, no images; never encrypted.")],
     endpoint: Endpoint = None,
     timeout: Timeout = 5.0,
 ) -> None:
     """Write the gallery to one file."""
     with client(endpoint, timeout) as daemon:
         daemon.save_gallery(path)
-        show.console().print(f"{show.counted(daemon.count(), 'instance')} written to {path}")
+        status = daemon.status()
+        plain = "; unlike the store it is not encrypted: keep it where only you can read it" if status.encrypted else ""
+        show.console().print(f"{show.counted(status.count, 'instance')} written to {path}{plain}")
 
 
 def load(

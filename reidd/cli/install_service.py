@@ -33,6 +33,9 @@ def install_service(
     coral_pcie: Annotated[bool, typer.Option("--coral-pcie", help="Let it reach a Coral on PCIe or M.2.")] = False,
     jetson: Annotated[bool, typer.Option("--jetson", help="Let it reach a Jetson's GPU and DLA.")] = False,
     tcp: Annotated[bool, typer.Option("--tcp", help="Let it serve other machines, once keys are made.")] = False,
+    encryption: Annotated[
+        bool, typer.Option("--encryption", help="Encrypt the stored gallery, with a key that is made for it.")
+    ] = False,
     extra: Annotated[
         str | None, typer.Option(help="The runtimes to install: standard, tflite-runtime, ...; by default as here.")
     ] = None,
@@ -48,10 +51,14 @@ def install_service(
         _take(installation.uninstall(), dry_run=dry_run)
         typer.echo(KEPT)
         return
-    wanted = {DropIn.CORAL_USB: coral_usb, DropIn.CORAL_PCIE: coral_pcie, DropIn.JETSON: jetson, DropIn.TCP: tcp}
+    wanted = {
+        DropIn.CORAL_USB: coral_usb, DropIn.CORAL_PCIE: coral_pcie, DropIn.JETSON: jetson, DropIn.TCP: tcp,
+        DropIn.ENCRYPTION: encryption,
+    }  # fmt: skip
     # Run from /opt/reidd itself, there is nothing to fetch.
     there = wheel is None and Path(sys.prefix) == installation.ENVIRONMENT
-    source = None if there else installation.source(wheel, extra or ("tflite" if jetson else installation.extra()))
+    extras = (extra or ("tflite" if jetson else installation.extra())) + (",encryption" if encryption else "")
+    source = None if there else installation.source(wheel, extras)
     steps = installation.install(
         source, installation.python(python), [drop_in for drop_in, asked in wanted.items() if asked]
     )

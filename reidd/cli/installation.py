@@ -25,12 +25,13 @@ UNSEEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108  (wha
 
 
 class DropIn(str, Enum):
-    """What the service may reach beyond its socket files."""
+    """What the service may reach beyond its socket files, or gets."""
 
     CORAL_USB = "coral-usb"
     CORAL_PCIE = "coral-pcie"
     JETSON = "jetson"
     TCP = "tcp"
+    ENCRYPTION = "encryption"
 
 
 class Source(NamedTuple):
@@ -100,6 +101,7 @@ def install(source: Source | None, python: Path, drop_ins: Collection[DropIn]) -
         *(step for drop_in in DropIn if drop_in in drop_ins for step in _reach(files, drop_in)),
         Folder(CONFIGURATION, 0o750, "reidd"),
         Copy(files / "reidd.toml", CONFIGURATION / "reidd.toml", 0o640, "reidd", keep=True),
+        *(_key() if DropIn.ENCRYPTION in drop_ins else ()),
         Run(["systemctl", "daemon-reload"], "look at `systemctl status`"),
         Run(["systemctl", "enable", "reidd.socket", "reidd.service"], "look at `systemctl status`"),
         Run(["systemctl", "start", "reidd.socket"], "see why with `journalctl -u reidd.socket`"),
@@ -167,9 +169,15 @@ def _reach(files: Path, drop_in: DropIn) -> Sequence[Step]:
             steps.append(Run(["udevadm", "trigger"], None))
         case DropIn.TCP:
             steps.append(Folder(CONFIGURATION / "keys", 0o2750, "reidd"))
-        case DropIn.JETSON:
+        case DropIn.JETSON | DropIn.ENCRYPTION:
             pass
     return steps
+
+
+def _key() -> Sequence[Step]:
+    """A key that is there stays, for what was encrypted with it needs it."""
+    path = CONFIGURATION / "gallery.key"
+    return [] if path.exists() else [Run([ENVIRONMENT / "bin/reidd", "keys", "gallery", path], shown=True)]
 
 
 def _unreach(folder: Path) -> Sequence[Step]:

@@ -1,4 +1,4 @@
-"""Commands about who may come in over tcp."""
+"""Commands about keys: who may come in over tcp, and what the stored gallery is encrypted with."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +15,9 @@ Folder = Annotated[
 ]
 Name = Annotated[str, typer.Argument(help="What the key is called: a machine, a program, a person.")]
 
-commands = typer.Typer(help="Who may come in over tcp.", no_args_is_help=True, rich_markup_mode=None)
+commands = typer.Typer(
+    help="Who may come in over tcp, and the key of the gallery.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -71,6 +73,17 @@ def revoke(name: Name, folder: Folder = None, config: ConfigFile = None) -> None
 
     keys.revoke(_folder(folder, config), name)
     typer.echo(f"{name} is let in no more")
+
+
+@commands.command()
+def gallery(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write, such as gallery.key.")],
+) -> None:
+    """Make a key that the stored gallery is encrypted with."""
+    from reidd.gallery import key
+
+    key.new(path)
+    typer.echo(f"{path}: keep a copy elsewhere, and not with the gallery: without the key nobody reads it any more")
 
 
 def _folder(given: Path | None, config: Path | None) -> Path:

@@ -57,6 +57,8 @@ def serve(
             tcp=_addresses(chosen),
             keys=_path(chosen.keys_folder) or places.keys_folder(),
             rates=Rates(chosen.tcp_rate, chosen.tcp_burst),
+            gallery_key=_path(chosen.gallery_key) or places.credential("gallery-key"),
+            old_gallery_key=_path(chosen.old_gallery_key) or places.credential("old-gallery-key"),
         )
     )
 
@@ -72,7 +74,7 @@ def restore(
     from reidd import places
     from reidd.daemon.config import read
     from reidd.errors import FeatureSpaceError
-    from reidd.gallery import Act, Gallery, archive, without_forgotten
+    from reidd.gallery import Act, Gallery, archive, key, without_forgotten
 
     chosen = read(config, places.configuration_files())
     saved = archive.load(path)
@@ -80,7 +82,9 @@ def restore(
         raise FeatureSpaceError(f"{path} holds features of another network or preprocessing; enrol from images again")
     store = (state_folder or _path(chosen.state_folder) or places.state_folder()) / places.STORE
     dim = saved.rows.features.shape[1]
-    with Gallery.open(dim=dim, space=saved.space, capacity=chosen.capacity, store_path=store) as gallery:
+    key_file = _path(chosen.gallery_key) or places.credential("gallery-key")
+    secret = key.read(key_file) if key_file else None
+    with Gallery.open(dim=dim, space=saved.space, capacity=chosen.capacity, store_path=store, key=secret) as gallery:
         if not with_forgotten:
             saved, left_out = without_forgotten(saved, gallery.origin, gallery.forgotten())
             show.left_out(left_out)

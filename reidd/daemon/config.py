@@ -55,6 +55,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Instances the gallery holds; when it is full, the oldest one makes room."""
     audit_days: Annotated[float, Meta(ge=1, le=36_500)] = 365
     """Days that entries of the audit log are kept, by the wall clock."""
+    gallery_key: str | None = None
+    """A file with the key that the durable gallery is encrypted with; by default systemd's credential gallery-key."""
+    old_gallery_key: str | None = None
+    """A file with the key before that one, to change it; by default systemd's credential old-gallery-key."""
     tcp: str | None = None
     """Serve requests from other machines here too, such as "tcp://0.0.0.0:7340"; takes keys."""
     tcp_analytics: str | None = None

@@ -28,7 +28,7 @@ from reidd.daemon.rates import Rates
 from reidd.daemon.server import Server
 from reidd.daemon.sockets import bound, inherited
 from reidd.errors import ConfigError
-from reidd.gallery import Gallery
+from reidd.gallery import Gallery, key
 from reidd.model import ModelConfig
 
 log = logging.getLogger(__name__)
@@ -58,6 +58,10 @@ class Settings(NamedTuple):
     """The folder of keys, without which tcp is not served."""
     rates: Rates | None = None
     """How often a key may ask over tcp."""
+    gallery_key: Path | None = None
+    """The file with the key that the stored gallery is encrypted with."""
+    old_gallery_key: Path | None = None
+    """The file with the key that it was encrypted with before."""
 
 
 class Stopped(Exception):  # noqa: N818  (no error: somebody asked)
@@ -68,9 +72,10 @@ def serve(settings: Settings) -> None:
     """Run a daemon until SIGTERM or SIGINT.
 
     Raises:
-        ConfigError: the folders cannot be used, or another daemon uses them.
+        ConfigError: the folders or a key cannot be used, or another daemon uses them.
         BackendUnavailableError: no configured engine/accelerator pair runs here.
         FeatureSpaceError: the stored gallery belongs to another model.
+        GalleryKeyError: the stored gallery is encrypted with another key.
     """
     with ExitStack() as stack:
         # What is written here is features: for this user and its group only.
@@ -228,6 +233,8 @@ def _gallery(settings: Settings, pool: Pool, asked_to_stop: Signals) -> Gallery:
         capacity=settings.capacity,
         ring_path=settings.runtime / places.RING,
         store_path=settings.state / places.STORE,
+        key=key.read(settings.gallery_key) if settings.gallery_key else None,
+        old_key=key.read(settings.old_gallery_key) if settings.old_gallery_key else None,
     )
 
 

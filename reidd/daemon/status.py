@@ -48,6 +48,7 @@ def status(
         analytics=analytics,
         epoch=publisher.epoch,
         seq=publisher.seq,
+        encrypted=gallery.encrypted,
         damage=list(gallery.damage),
         storage_failure=gallery.storage_failure,
         model_labels=model.labels,

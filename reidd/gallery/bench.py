@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from reidd.distances import unit
 from reidd.gallery import tables
 from reidd.gallery.audit import Act
 from reidd.gallery.changes import Delta
+from reidd.gallery.cipher import KEY_BYTES
 from reidd.gallery.gallery import Gallery
 from reidd.gallery.instance import Rows
 from reidd.gallery.reader import Reader
@@ -142,13 +144,20 @@ def _enrolment(folder: Path, features: np.ndarray) -> Iterator[Figure]:
         share = bare_s / ours_s
         bar = ("at least 0.60", share >= 0.60) if clients > 1 else ()
         yield Figure(f"enrol, {clients} at once: share of bare SQLite", share, "", *bar)
+    if find_spec("cryptography"):
+        with tempfile.TemporaryDirectory(dir=folder) as place:
+            encrypted_s, _ = _enrolled(Path(place), features, _CLIENTS, key=bytes(KEY_BYTES))
+        yield Figure(f"enrol, {_CLIENTS} at once, encrypted", _CLIENTS / encrypted_s, "rows/s")
 
 
-def _enrolled(folder: Path, features: np.ndarray, per_transaction: int) -> tuple[float, float]:
+def _enrolled(
+    folder: Path, features: np.ndarray, per_transaction: int, key: bytes | None = None
+) -> tuple[float, float]:
     """Give the median seconds of a transaction, of the gallery's and of a bare table's."""
     ours_s, bare_s = [], []
     bare = tables.connect(folder / "bare")
-    with Gallery.open(dim=DIM, space=_SPACE, capacity=len(features), store_path=folder / "store") as gallery:
+    store = folder / "store"
+    with Gallery.open(dim=DIM, space=_SPACE, capacity=len(features), store_path=store, key=key) as gallery:
         for start in range(0, len(features), per_transaction):
             rows = range(start, start + per_transaction)
             began = time.perf_counter()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from struct import Struct
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from reidd.distances import UNIT_TOLERANCE
 from reidd.gallery.aging import Ages
 from reidd.gallery.audit import Head
 from reidd.gallery.changes import Forgotten, Identity
+from reidd.gallery.cipher import SEALED_BYTES, Cipher
 from reidd.gallery.instance import Instance, Rows
 from reidd.gallery.policy import Limit
 
@@ -82,6 +84,17 @@ def decoded_head(encoded: object) -> Head | None:
     return None if values is None else Head(*values)
 
 
+def encoded_check(value: bytes) -> str:
+    """Write a key's check value as text."""
+    return _sealed([value.hex()])
+
+
+def decoded_check(encoded: object) -> bytes | None:
+    """Read what `encoded_check` wrote, or give None for anything else."""
+    values = _unsealed(encoded)
+    return None if values is None else bytes.fromhex(values[0])
+
+
 def _sealed(values: list[Any]) -> str:
     text = json.dumps(values)
     return f"{crc32(text.encode()):08x} {text}"
@@ -123,29 +136,59 @@ def identity_crc(id: int, identity: Identity) -> int:
     return crc32(json.dumps([id, identity.label, identity.pinned, identity.ttl_s]).encode()) or 1
 
 
+def stored_instance(instance: Instance, cipher: Cipher | None) -> tuple[int, int, int, int, bytes]:
+    """Give an instance as a row of the store. The checksum is over what lies there: of a feature it would tell."""
+    row = instance if cipher is None else cipher.sealed(instance)
+    return (*row[:3], instance_crc(row), row.feature.tobytes())
+
+
+def stored_feature(
+    number: object, id: object, time_ns: object, crc: object, stored: object, *, dim: int, cipher: Cipher | None
+) -> bytes | None:
+    """Give the feature of a row as SQLite gave it, whatever it is, or None when it is not what was written."""
+    if not (
+        isinstance(number, int) and isinstance(id, int) and isinstance(time_ns, int) and isinstance(stored, bytes)
+        and 0 < number < 2**63 and id >= 0 and len(stored) == 4 * dim + (SEALED_BYTES if cipher else 0)
+        and crc == crc32(stored, crc32(_NUMBERS.pack(number, id, time_ns)))
+    ):  # fmt: skip
+        return None
+    return cipher.feature(number, id, time_ns, stored) if cipher else stored
+
+
+def stored_identity(id: int, identity: Identity, cipher: Cipher | None) -> Identity:
+    """Give what is known about an id as it is stored."""
+    if cipher is None or identity.label is None:
+        return identity
+    return replace(identity, label=cipher.sealed_label(id, identity.label))
+
+
+def read_identity(id: int, stored: Identity, cipher: Cipher | None) -> Identity | None:
+    """Give what is known about an id; None when its label was not written for this id under this key."""
+    if cipher is None or stored.label is None:
+        return stored
+    label = cipher.label(id, stored.label)
+    return None if label is None else replace(stored, label=label)
+
+
 class Columns:
     """Takes in stored rows one by one, those that are whole, and counts what they say about the store's digest."""
 
-    def __init__(self, dim: int, expected: int):
-        self._dim, self.count, self.digest = dim, 0, 0
+    def __init__(self, dim: int, expected: int, cipher: Cipher | None = None):
+        self._dim, self._cipher, self.count, self.digest = dim, cipher, 0, 0
         self.damage: list[str] = []
         self._rows = _empty_rows(expected, dim)
 
     def take(self, number: object, id: object, time_ns: object, crc: object, feature: object) -> None:
         """Check a row as SQLite gave it, whatever it is, and keep it if it is what was written."""
-        whole = (
-            isinstance(number, int) and isinstance(id, int) and isinstance(time_ns, int) and isinstance(feature, bytes)
-            and 0 < number < 2**63 and id >= 0 and len(feature) == 4 * self._dim
-            and crc == crc32(feature, crc32(_NUMBERS.pack(number, id, time_ns)))
-        )  # fmt: skip
-        if not whole:
+        whole = stored_feature(number, id, time_ns, crc, feature, dim=self._dim, cipher=self._cipher)
+        if whole is None:
             self.damage.append(f"instance {number!r} does not match its checksum")
             return
         if self.count == len(self._rows.numbers):
             self._rows = Rows(*(np.concatenate([old, new]) for old, new in zip(self._rows, self._more(), strict=True)))
         n = self.count
         self._rows.numbers[n], self._rows.ids[n], self._rows.times_ns[n] = number, id, time_ns
-        self._rows.features[n] = np.frombuffer(feature, np.float32)  # type: ignore[call-overload]
+        self._rows.features[n] = np.frombuffer(whole, np.float32)
         self.count += 1
         self.digest ^= crc  # type: ignore[operator]
 

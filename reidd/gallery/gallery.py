@@ -53,15 +53,18 @@ class Gallery(Members):
         capacity: int = 10_000,
         ring_path: Path | None = None,
         store_path: Path | None = None,
+        key: bytes | None = None,
+        old_key: bytes | None = None,
         seed: int | None = None,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> "Gallery":
         """Open the gallery of one feature space: `dim` values, `space` the 32-byte fingerprint.
 
-        Without `ring_path` only this process sees it, without `store_path` it is forgotten at the end.
-        Raises FeatureSpaceError, StorageUnavailableError or GalleryError, which say what to do.
+        Without `ring_path` only this process sees it, without `store_path` it is forgotten at the end. With a `key` of
+        32 bytes the store is encrypted; one that is plain, or encrypted with the `old_key`, becomes so.
+        Raises FeatureSpaceError, GalleryKeyError, StorageUnavailableError or GalleryError, which say what to do.
         """
-        store = Store(store_path, dim=dim, space=space) if store_path else None
+        store = Store(store_path, dim=dim, space=space, key=key, old_key=old_key) if store_path else None
         try:
             contents = store.load() if store is not None else Contents.none(dim)
             # Filled before it appears, so that no reader finds a gallery without anybody in it.
@@ -105,6 +108,11 @@ class Gallery(Members):
     def note(self, acts: Sequence[Act]) -> Head:
         """Write who does what into the audit log, in one entry with the open transaction."""
         return self._ledger.note(acts)
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether what is on the disk of features and labels is encrypted."""
+        return self._store is not None and self._store.encrypted
 
     @property
     def audit(self) -> Head:

@@ -12,12 +12,13 @@ from reidd.errors import FeatureSpaceError, GalleryError, StorageUnavailableErro
 from reidd.gallery import answers_table, audit_table, tables
 from reidd.gallery.audit import Head
 from reidd.gallery.changes import Delta
+from reidd.gallery.cipher import Cipher
 from reidd.gallery.contents import Contents
+from reidd.gallery.rekeying import ENCRYPTED_LAYOUT, LAYOUT, cipher_of, meta_of, rekey
 from reidd.gallery.salvage import allocate, beside, finish_salvage, replace_damaged, sync
 
 log = logging.getLogger(__name__)
 
-LAYOUT_VERSION = 1
 RESERVE_BYTES = 4 << 20
 _MEMORY = Path("/dev/shm")  # noqa: S108  the disk cannot be written; a copy in memory can
 _ENTRIES_AT_ONCE = 1000
@@ -27,16 +28,24 @@ _ROWS_AT_ONCE = 64  # their pages fit into the reserve several times
 class Store:
     """One SQLite file, held by one process. A write that returns is on the disk."""
 
-    def __init__(self, path: Path, *, dim: int, space: bytes):
-        """Open or create the store at `path`.
+    def __init__(self, path: Path, *, dim: int, space: bytes, key: bytes | None = None, old_key: bytes | None = None):
+        """Open or create the store at `path`; with a key of 32 bytes, features and labels in it are encrypted.
 
-        Raises FeatureSpaceError when it holds features of another space, GalleryError when another process holds it
-        or it cannot be read as a store, StorageUnavailableError when the disk does not let us.
+        What is plain, or encrypted with an old key, is encrypted with the key once it was found whole.
+
+        Raises FeatureSpaceError when it holds features of another space, GalleryKeyError when it takes another key,
+        GalleryError when another process holds it or it cannot be read as a store, StorageUnavailableError when the
+        disk does not let us.
         """
         self._path, self._dim = path, dim
         # Space that a full disk can be given back, so that what must be forgotten can be.
         self._reserve = path.with_name(path.name + ".reserve")
-        self._ours = {"layout": str(LAYOUT_VERSION), "dim": str(dim), "space": space.hex()}
+        keys = (key, old_key) if key is not None else ()
+        self._ciphers = [Cipher(each, space) for each in keys if each is not None]
+        self._configured = self._ciphers[0] if self._ciphers else None
+        # What the file is written with now.
+        self._cipher: Cipher | None = None
+        self._ours = {"dim": str(dim), "space": space.hex(), **meta_of(self._configured)}
         # A write of which we cannot know whether it happened, to be taken back as soon as the disk is there.
         self._unsure: Delta | None = None
         self._connection: sqlite3.Connection | None = None
@@ -58,7 +67,7 @@ class Store:
         try:
             if self._connection is None:
                 return self._load_copy()
-            contents = tables.read(self._open_connection(), self._dim)
+            contents = tables.read(self._open_connection(), self._dim, self._cipher)
             if contents.damage:
                 lines = audit_table.readable(self._open_connection())
                 self.close()
@@ -67,6 +76,12 @@ class Store:
                 contents = contents._replace(damage=(*contents.damage, f"the damaged store is kept as {str(kept)!r}"))
         except tables.Error as error:
             raise _explained(error, self._path) from error
+        try:
+            self._encrypt(self._open_connection())
+        except tables.Error as error:
+            # No room, mostly. What is there serves, and nothing is written until there is.
+            self.close()
+            self._refuse(error)
         return contents
 
     def write(self, delta: Delta, *, next_instance: int) -> None:
@@ -92,6 +107,11 @@ class Store:
                 tables.empty_log(connection)
             if not self._reserve.exists():
                 allocate(self._reserve, RESERVE_BYTES)
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether the features and labels in the file are encrypted."""
+        return self._cipher is not None
 
     def answers(self, within_s: float) -> dict[bytes, bytes]:
         """What clients were told in the last seconds; nothing when it cannot be read."""
@@ -141,7 +161,7 @@ class Store:
 
     def _write(self, connection: sqlite3.Connection, delta: Delta, next_instance: int) -> None:
         try:
-            tables.write(connection, delta, next_instance=next_instance)
+            tables.write(connection, delta, next_instance=next_instance, cipher=self._cipher)
         except sqlite3.Error as error:
             if not _is_full(error):
                 # Its sync may have failed: then it may be on the disk or not, now or after the next power cut.
@@ -155,7 +175,7 @@ class Store:
         self._reserve.unlink(missing_ok=True)
         try:
             for part in _parts(removal):
-                tables.write(connection, part, next_instance=next_instance)
+                tables.write(connection, part, next_instance=next_instance, cipher=self._cipher)
                 with suppress(sqlite3.Error):
                     tables.empty_log(connection)
         except tables.Error:
@@ -172,7 +192,8 @@ class Store:
                 # A failed sync leaves pages that look written and are not. This writes and syncs them all again.
                 tables.empty_log(connection)
                 if self._unsure is not None:
-                    tables.write(connection, self._unsure)
+                    tables.write(connection, self._unsure, cipher=self._cipher)
+                self._encrypt(connection)
             except BaseException:
                 # Else its lock would keep the next attempt out for as long as the error's traceback lives.
                 connection.close()
@@ -183,17 +204,18 @@ class Store:
     def _connect(self) -> sqlite3.Connection:
         connection = tables.connect(self._path)
         try:
-            self._check_owner(tables.claim(connection, self._ours))
+            self._cipher = self._checked_owner(tables.claim(connection, self._ours))
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _check_owner(self, meta: dict[str, str]) -> None:
-        if meta.get("layout") != self._ours["layout"]:
+    def _checked_owner(self, meta: dict[str, str]) -> Cipher | None:
+        """Give what the store is written with, if it is ours."""
+        if meta.get("layout") not in {LAYOUT, ENCRYPTED_LAYOUT}:
             raise GalleryError(
                 f"the gallery store {str(self._path)!r} has layout {meta.get('layout')!r}, this reidd knows "
-                f"{LAYOUT_VERSION}; use the reidd it was made with, or restore a backup"
+                f"{LAYOUT} and {ENCRYPTED_LAYOUT}; use the reidd it was made with, or restore a backup"
             )
         if (meta.get("dim"), meta.get("space")) != (self._ours["dim"], self._ours["space"]):
             raise FeatureSpaceError(
@@ -201,6 +223,19 @@ class Store:
                 f"{str(meta.get('space'))[:12]}), not ({self._ours['dim']}, {self._ours['space'][:12]}); go back to "
                 "the model and preprocessing it was made with, or move the file away and enrol anew"
             )
+        return cipher_of(self._path, meta, self._ciphers)
+
+    def _encrypt(self, connection: sqlite3.Connection) -> None:
+        """Have the file written with the configured key, if there is one."""
+        if self._configured is None:
+            return
+        if self._cipher is not self._configured:
+            log.info("the gallery store %s is being encrypted with the configured key", self._path)
+            rekey(connection, self._dim, was=self._cipher, now=self._configured)
+            self._cipher = self._configured
+        # Until then what was there before is in the file; a crash may have come in between. A full disk may forbid it.
+        with suppress(sqlite3.Error):
+            tables.empty_log(connection)
 
     def _load_copy(self) -> Contents:
         """Read a store on a disk that cannot be written, where SQLite itself could not take its log into account."""
@@ -211,15 +246,15 @@ class Store:
                     shutil.copyfile(file, copy.with_name(file.name))
             connection = tables.connect(copy)
             try:
-                self._check_owner(tables.claim(connection, self._ours))
-                return tables.read(connection, self._dim)
+                self._cipher = self._checked_owner(tables.claim(connection, self._ours))
+                return tables.read(connection, self._dim, self._cipher)
             finally:
                 connection.close()
 
     def _write_new(self, path: Path, contents: Contents, lines: Sequence[tuple[int, str]]) -> None:
         connection = tables.connect(path)
         try:
-            tables.write_new(connection, contents, self._ours, lines)
+            tables.write_new(connection, contents, self._ours, lines, self._configured)
             tables.empty_log(connection)
         finally:
             connection.close()

@@ -1,4 +1,4 @@
-"""The store's tables: with `answers_table` and `audit_table` the only file that knows SQL."""
+"""The store's tables: with `answers_table`, `audit_table` and `rekeying` the only file that knows SQL."""
 
 import secrets
 import sqlite3
@@ -10,6 +10,7 @@ from reidd.gallery import answers_table, audit_table
 from reidd.gallery.aging import Ages
 from reidd.gallery.audit import Head
 from reidd.gallery.changes import Delta, Forgotten, Identity
+from reidd.gallery.cipher import Cipher
 from reidd.gallery.contents import (
     Columns,
     Contents,
@@ -20,7 +21,9 @@ from reidd.gallery.contents import (
     encoded_ages,
     encoded_forgotten,
     identity_crc,
-    instance_crc,
+    read_identity,
+    stored_identity,
+    stored_instance,
 )
 
 Error = (sqlite3.Error, OSError, UnicodeDecodeError)
@@ -61,7 +64,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 def claim(connection: sqlite3.Connection, ours: dict[str, str]) -> dict[str, str]:
     """Read whose store this is; a new one becomes ours."""
-    with _transaction(connection):
+    with transaction(connection):
         meta = dict(connection.execute("SELECT key, value FROM meta"))
         if not meta:
             meta = ours | {"state": State().encode(), "ages": encoded_ages(Ages())}
@@ -72,22 +75,24 @@ def claim(connection: sqlite3.Connection, ours: dict[str, str]) -> dict[str, str
     return meta
 
 
-def write(connection: sqlite3.Connection, delta: Delta, *, next_instance: int | None = None) -> None:
+def write(
+    connection: sqlite3.Connection, delta: Delta, *, next_instance: int | None = None, cipher: Cipher | None
+) -> None:
     """Write one change in one transaction; again is harmless. Without `next_instance` the counter stays."""
-    with _transaction(connection):
-        state = State.decode(_stored(connection, "state")) or State()
+    with transaction(connection):
+        state = State.decode(stored(connection, "state")) or State()
         digest, instances = state.digest, state.instances
         for number in delta.removed.keys() | (delta.added.keys() if next_instance is None else set()):
             found = connection.execute("SELECT crc FROM instances WHERE instance = ?", (number,)).fetchone()
             if found is not None:
                 connection.execute("DELETE FROM instances WHERE instance = ?", (number,))
                 digest, instances = digest ^ found[0], instances - 1
-        rows = [(*row[:3], instance_crc(row), row.feature.tobytes()) for row in delta.added.values()]
+        rows = [stored_instance(row, cipher) for row in delta.added.values()]
         connection.executemany("INSERT INTO instances VALUES (?, ?, ?, ?, ?)", rows)
         for row in rows:
             digest ^= row[3]
         for id, (_, identity) in delta.identities.items():
-            digest ^= _write_identity(connection, id, identity)
+            digest ^= write_identity(connection, id, identity, cipher)
         state = State(
             state.next_instance if next_instance is None else next_instance,
             delta.limit[1] if delta.limit else state.limit,
@@ -103,14 +108,14 @@ def write(connection: sqlite3.Connection, delta: Delta, *, next_instance: int | 
             audit_table.write(connection, delta.audit[1], delta.audit[2])
 
 
-def read(connection: sqlite3.Connection, dim: int) -> Contents:
+def read(connection: sqlite3.Connection, dim: int, cipher: Cipher | None) -> Contents:
     """Read and check everything; what cannot be read or is not what was written is told in `damage`."""
     damage: list[str] = []
     state = ages = None
     with _noting(damage):
-        state = State.decode(_stored(connection, "state"))
-        ages = decoded_ages(_stored(connection, "ages"))
-    columns = Columns(dim, state.instances if state else 0)
+        state = State.decode(stored(connection, "state"))
+        ages = decoded_ages(stored(connection, "ages"))
+    columns = Columns(dim, state.instances if state else 0, cipher)
     for row in _rows_from_both_ends(connection, damage):
         columns.take(*row)
     identities: dict[int, Identity] = {}
@@ -130,13 +135,25 @@ def read(connection: sqlite3.Connection, dim: int) -> Contents:
                 damage.append("a note that an id was forgotten does not match its checksum; forget it again")
     head, origin = Head(), ""
     with _noting(damage):
-        head, origin = audit_table.head(connection), str(_stored(connection, "origin"))
+        head, origin = audit_table.head(connection), str(stored(connection, "origin"))
     contents = audited(columns, identities, state, ages, damage)
-    return contents._replace(forgotten=forgotten, audit=head, origin=origin)
+    opened = {id: read_identity(id, written, cipher) for id, written in contents.identities.items()}
+    moved = tuple(f"the label of id {id} was not written for that id" for id in opened if opened[id] is None)
+    return contents._replace(
+        identities={id: identity for id, identity in opened.items() if identity is not None},
+        damage=contents.damage + moved,
+        forgotten=forgotten,
+        audit=head,
+        origin=origin,
+    )
 
 
 def write_new(
-    connection: sqlite3.Connection, contents: Contents, ours: dict[str, str], lines: Iterable[tuple[int, str]]
+    connection: sqlite3.Connection,
+    contents: Contents,
+    ours: dict[str, str],
+    lines: Iterable[tuple[int, str]],
+    cipher: Cipher | None,
 ) -> None:
     """Write everything into a new store, the lines of the audit log too."""
     claim(connection, ours | ({"origin": contents.origin} if contents.origin else {}))
@@ -145,7 +162,7 @@ def write_new(
     identities = {id: (Identity(), identity) for id, identity in contents.identities.items()}
     delta = Delta(added=added, identities=identities, limit=(None, contents.limit), ages=(Ages(), contents.ages))
     delta.forgotten = {id: (None, known) for id, known in contents.forgotten.items()}
-    write(connection, delta, next_instance=contents.next_instance)
+    write(connection, delta, next_instance=contents.next_instance, cipher=cipher)
 
 
 def empty_log(connection: sqlite3.Connection) -> None:
@@ -154,19 +171,21 @@ def empty_log(connection: sqlite3.Connection) -> None:
         raise sqlite3.OperationalError("the log could not be written back")
 
 
-def _stored(connection: sqlite3.Connection, key: str) -> object:
+def stored(connection: sqlite3.Connection, key: str) -> object:
+    """Give what is noted under a key, or None."""
     found = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
     return found[0] if found else None
 
 
-def _write_identity(connection: sqlite3.Connection, id: int, identity: Identity) -> int:
+def write_identity(connection: sqlite3.Connection, id: int, identity: Identity, cipher: Cipher | None) -> int:
     """Write what is known about an id; returns what that does to the digest."""
     found = connection.execute("SELECT crc FROM identities WHERE id = ?", (id,)).fetchone()
     digest: int = found[0] if found else 0
     connection.execute("DELETE FROM identities WHERE id = ?", (id,))
     if identity:
-        crc = identity_crc(id, identity)
-        values = (id, identity.label, identity.pinned, identity.ttl_s, crc)
+        written = stored_identity(id, identity, cipher)
+        crc = identity_crc(id, written)
+        values = (id, written.label, written.pinned, written.ttl_s, crc)
         connection.execute("INSERT INTO identities VALUES (?, ?, ?, ?, ?)", values)
         digest ^= crc
     return digest
@@ -197,7 +216,8 @@ def _rows_from_both_ends(connection: sqlite3.Connection, damage: list[str]) -> I
 
 
 @contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Have what is done inside happen as a whole or not at all."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield

@@ -146,6 +146,8 @@ class StatusReply(Reply, frozen=True, kw_only=True, tag="status"):
     degraded: bool = False
     pairs: list[PairRecord] = []
     ttl_s: float | None = None
+    encrypted: bool = False
+    """Whether features and labels are encrypted on the disk."""
     damage: list[str] = []
     """What was wrong with the stored gallery at the start, in sentences."""
     storage_failure: str | None = None

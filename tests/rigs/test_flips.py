@@ -4,6 +4,7 @@ import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,34 +13,42 @@ import pytest
 from figures import note
 from workload import CAPACITY, opened, state, transact
 
-from reidd.errors import ReiddError
+from reidd.errors import GalleryKeyError, ReiddError
 from reidd.gallery import Gallery, Instance, contents
+
+KEY = bytes(range(32))
 
 
 @pytest.fixture
 def store() -> Iterator[Path]:
+    with filled() as store:
+        yield store
+
+
+@contextmanager
+def filled(key: bytes | None = None) -> Iterator[Path]:
     # In memory: tens of thousands of syncs, none of which means anything here.
     with TemporaryDirectory(dir="/dev/shm") as name:
         folder = Path(name) / "whole"
         folder.mkdir()
-        with opened(folder) as gallery:
+        with opened(folder, key) as gallery:
             for n in range(4):
                 transact(gallery, n)
             gallery.set_label(gallery.ids()[0], "eve")
         yield folder / "store"
 
 
-def outcomes(store: Path, stride: int) -> Counter:
+def outcomes(store: Path, stride: int, key: bytes | None = None) -> Counter:
     """Flip bytes and open the store each time; counts what that led to."""
     whole, folder = store.read_bytes(), store.parent.parent / "flipped"
-    with opened(store.parent) as gallery:
+    with opened(store.parent, key) as gallery:
         expected = everything(gallery)
     found: Counter = Counter()
     for at in range(0, len(whole), stride):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         (folder / "store").write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
-        found[outcome(folder, expected)] += 1
+        found[outcome(folder, expected, key)] += 1
     return found
 
 
@@ -49,26 +58,42 @@ def everything(gallery: Gallery) -> tuple:
     return *state(gallery), rows.numbers.tolist(), rows.times_ns.tolist(), gallery.settings(), gallery._index.ages
 
 
-def outcome(folder: Path, expected: tuple) -> str:
+def outcome(folder: Path, expected: tuple, key: bytes | None = None) -> str:
     try:
-        with opened(folder) as gallery:
+        with opened(folder, key) as gallery:
             if gallery.damage:
                 return "reported"
             # In bytes that SQLite does not use: gaps in its pages, and what its header keeps for others.
             return "held nothing" if everything(gallery) == expected else "believed"
+    except GalleryKeyError:
+        return "taken for another key's"
     except ReiddError:
         return "refused"
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("stride", [41, pytest.param(1, marks=pytest.mark.slow)])
-def test_no_flipped_byte_is_believed(store, stride):
-    found = outcomes(store, stride)
+@pytest.mark.parametrize(
+    ("stride", "key"),
+    [
+        (41, None),
+        (67, KEY),
+        pytest.param(1, None, marks=pytest.mark.slow),
+        pytest.param(1, KEY, marks=pytest.mark.slow),
+    ],
+    ids=["41", "67 encrypted", "1", "1 encrypted"],
+)
+def test_no_flipped_byte_is_believed(stride, key):
+    with filled(key) as store:
+        found = outcomes(store, stride, key)
     held = found.total() - found["held nothing"]
     noticed = found["reported"] + found["refused"]
-    note(f"flipped bytes of the store, one in {stride}", f"{noticed} of {held} that hold something noticed", "all")
+    note(
+        f"flipped bytes of the {'encrypted ' if key else ''}store, one in {stride}",
+        f"{noticed} of {held} that hold something noticed",
+        "all",
+    )
     note("others, which hold nothing and change nothing", str(found["held nothing"]), "")
-    assert found["believed"] == 0
+    assert found["believed"] == found["taken for another key's"] == 0
     assert found["reported"] > 10
 
 

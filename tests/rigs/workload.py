@@ -17,9 +17,10 @@ CAPACITY = 200
 IDS = 20
 
 
-def opened(folder: Path | None) -> Gallery:
+def opened(folder: Path | None, key: bytes | None = None) -> Gallery:
     """Open the gallery whose store is in a folder, or one in memory."""
-    return Gallery.open(dim=DIM, space=bytes(32), capacity=CAPACITY, store_path=folder / "store" if folder else None)
+    path = folder / "store" if folder else None
+    return Gallery.open(dim=DIM, space=bytes(32), capacity=CAPACITY, store_path=path, key=key)
 
 
 def transact(gallery: Gallery, n: int) -> None:

@@ -68,6 +68,8 @@ def check(seen):
 def before_uninstalling(seen):
     """An operator's mistake, and his own drop-in."""
     seen["ids"] = sh("reidd ids --json")
+    seen["status"] = sh("reidd status --json")
+    seen["key"] = modes("/etc/reidd/gallery.key")
     sh("printf 'wrokers = 2\\n' >> /etc/reidd/reidd.toml")
     seen["wrong"] = sh("systemctl restart reidd.service || systemctl show -p ExecMainStatus -p NRestarts reidd.service")
     seen["journal"] = sh("systemctl status --no-pager --lines=5 reidd.service || true")["said"]

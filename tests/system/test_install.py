@@ -24,7 +24,7 @@ def wheels(tmp_path):
     folder = tmp_path / "wheels"
     for command in (
         ["build", "--wheel", "--outdir", folder, ROOT],
-        ["pip", "download", "--quiet", "--dest", folder, "--find-links", folder, "reidd[standard]"],
+        ["pip", "download", "--quiet", "--dest", folder, "--find-links", folder, "reidd[standard,encryption]"],
     ):
         done = subprocess.run(
             [sys.executable, "-m", *map(str, command)], capture_output=True, text=True, timeout=WHEELS_S, check=False
@@ -64,6 +64,9 @@ def test_the_operators_page_works_step_by_step_on_a_clean_machine(desk, wheels):
         "/run/reidd/reidd.sock": "660 reidd",
         "/var/lib/reidd": "750 reidd",
     }
+    # The key lies where only root reads it, and systemd hands it to the service.
+    assert json.loads(seen["status"]["said"])["encrypted"]
+    assert seen["key"] == {"/etc/reidd/gallery.key": "600 root"}
     assert json.loads(seen["ann"]["said"])[0]["predictions"][0]["id"] == 1
     assert (seen["bob"]["status"], "join the group" in seen["bob"]["said"]) == (69, True)
     assert (seen["bob installs"]["status"], "only root" in seen["bob installs"]["said"]) == (78, True)

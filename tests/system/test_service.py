@@ -18,7 +18,7 @@ from reidd.daemon.config import Config, parse
 SYSTEMD = Path(__file__).parents[2] / "systemd"
 WORST_SCORE = 0.9
 # With drop-ins the daemon reaches more than a daemon alone needs.
-WORST_SCORES = {"coral-usb": 1.3, "coral-pcie": 1.3, "jetson": 1.3, "tcp": 1.3}
+WORST_SCORES = {"coral-usb": 1.3, "coral-pcie": 1.3, "jetson": 1.3, "tcp": 1.3, "encryption": 0.9}
 
 needs_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
 
@@ -101,6 +101,7 @@ def test_the_example_configuration_shows_every_key_with_its_default(tmp_path):
     assert parse(SYSTEMD / "reidd.toml") == Config()
     shown = tmp_path / "reidd.toml"
     examples = {"models", "runtime_folder", "state_folder", "tcp", "tcp_analytics", "keys_folder"}
+    examples |= {"gallery_key", "old_gallery_key"}
     shown.write_text(
         "\n".join(
             line[1:] for line in text.splitlines() if (key := re.match(r"#(\w+) = ", line)) and key[1] not in examples

@@ -1,0 +1,80 @@
+"""How a stored gallery is encrypted; the only file that knows the cipher."""
+
+import base64
+import binascii
+import os
+from struct import Struct
+
+import numpy as np
+
+from reidd.errors import ConfigError
+from reidd.gallery.instance import Instance
+
+KEY_BYTES = 32
+_NONCE_BYTES, _TAG_BYTES = 12, 16
+SEALED_BYTES = _NONCE_BYTES + _TAG_BYTES
+"""By how much what is sealed is longer."""
+_INSTANCE, _LABEL = Struct("<8sqqq"), Struct("<8sq")
+
+
+class Cipher:
+    """AES-256-GCM under one key, for the features and labels of one feature space.
+
+    What it is about is authenticated with it: a feature moved to another id, instance, time or space does not open.
+
+    Every sealing takes a nonce of 96 random bits, and NIST SP 800-38D (section 8.3) allows 2^32 of these under one
+    key: ten features a second for thirteen years. Change the key before that.
+    """
+
+    def __init__(self, key: bytes, space: bytes):
+        """Take a key of 32 bytes. Raises ConfigError where the library is not installed."""
+        try:
+            # Here, for it takes 50 ms and 10 MiB, and most galleries have no key.
+            from cryptography.exceptions import InvalidTag
+            from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+        except ImportError:
+            raise ConfigError(
+                "a gallery key is configured, and the library that encrypts is not installed: "
+                "pip install 'reidd[encryption]'"
+            ) from None
+        self._gcm, self._forged, self._space = AESGCM(key), InvalidTag, space
+
+    def sealed(self, instance: Instance) -> Instance:
+        """Give an instance with its feature as it is stored: nonce, encrypted values, tag."""
+        about = _INSTANCE.pack(b"feature", instance.number, instance.id, instance.time_ns)
+        return instance._replace(feature=np.frombuffer(self._seal(instance.feature.tobytes(), about), np.uint8))
+
+    def feature(self, number: int, id: int, time_ns: int, stored: bytes) -> bytes | None:
+        """Give the feature of an instance, or None when this is not what was sealed for it under this key."""
+        return self._open(stored, _INSTANCE.pack(b"feature", number, id, time_ns))
+
+    def sealed_label(self, id: int, label: str) -> str:
+        """Give an id's label as it is stored."""
+        return base64.b64encode(self._seal(label.encode(), _LABEL.pack(b"label", id))).decode()
+
+    def label(self, id: int, stored: str) -> str | None:
+        """Give an id's label, or None when this is not what was sealed for it under this key."""
+        try:
+            sealed = base64.b64decode(stored, validate=True)
+        except (binascii.Error, ValueError):
+            return None
+        label = self._open(sealed, _LABEL.pack(b"label", id))
+        return None if label is None else label.decode()
+
+    def check_value(self) -> bytes:
+        """Give what tells later whether a key is this one, and tells nothing else."""
+        return self._seal(b"", b"key")
+
+    def made(self, check_value: bytes) -> bool:
+        """Whether a check value is of this key."""
+        return self._open(check_value, b"key") is not None
+
+    def _seal(self, plain: bytes, about: bytes) -> bytes:
+        nonce = os.urandom(_NONCE_BYTES)
+        return nonce + self._gcm.encrypt(nonce, plain, about + self._space)
+
+    def _open(self, sealed: bytes, about: bytes) -> bytes | None:
+        try:
+            return self._gcm.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], about + self._space)
+        except (self._forged, ValueError):
+            return None
