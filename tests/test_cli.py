@@ -55,7 +55,7 @@ def test_ids_limit_remove_clear(run, client):
     assert [(r["id"], r["count"]) for r in json.loads(run("ids", "--json").stdout)] == [(1, 2), (2, 2)]
     assert run("remove", 1).returncode == 0
     assert client.ids() == [2]
-    assert run("clear", "--yes").returncode == 0
+    assert "2 instances removed; `reidd undo` brings them back" in run("clear", "--yes").stdout
     assert "empty" in run("ids").stdout
     assert json.loads(run("explain", QUERIES / "1_f0300.jpg", "--json").stdout) is None
 
@@ -127,6 +127,7 @@ def test_an_image_that_is_refused_leaves_no_empty_table(run, tmp_path):
         (("load", "/no/such"), 70, "/no/such"),
         (("serve", "--model", "acme/nobody"), 78, "reidd/person"),
         (("serve", "--config", "/no/such.toml"), 78, "/no/such.toml"),
+        (("serve", "--runtime-folder", __file__), 78, "is a file"),
         (("status", "--endpoint", "ipc:///no/such.sock"), 69, "reidd serve"),
         (("status", "--endpoint", "/run/reidd/reidd.sock"), 78, "expected ipc://"),
         (("merge", 7, 7), 65, "two ids"),

@@ -40,6 +40,8 @@ def test_keys_are_read(tmp_path):
         ("zebra = 2", "the keys are model"),
         ("workers = 0", "workers: Expected `int` >= 1"),
         ('workers = "two"', "workers: Expected `int`"),
+        ('engines = "TFLITE"', 'write [{ engine = "TFLITE", accelerator = "CPU" }]'),
+        ('engines = ["TFLITE/CPU"]', 'write [{ engine = "TFLITE", accelerator = "CPU" }]'),
         ("engines = []", "engines"),
         ('[[engines]]\nengine = "STEAM"', "engines[0].engine"),
         ('[[engines]]\nengine = "DNN"\nspeed = 3', "engines[0]"),

@@ -106,13 +106,13 @@ def clear(
     endpoint: Endpoint = None,
     timeout: Timeout = 5.0,
 ) -> None:
-    """Forget every id."""
+    """Remove every id; `undo` brings them back."""
     with client(endpoint, timeout) as daemon:
         count = daemon.count()
         if not yes:
-            typer.confirm(f"forget all {show.counted(count, 'instance')}?", abort=True)
+            typer.confirm(f"remove all {show.counted(count, 'instance')}?", abort=True)
         daemon.clear()
-    show.console().print(f"{show.counted(count, 'instance')} forgotten")
+    show.console().print(f"{show.counted(count, 'instance')} removed; `reidd undo` brings them back")
 
 
 def limit(

@@ -116,6 +116,8 @@ def _meant(text: str) -> str:
         return _nearest(found[1], Pair.__struct_fields__)
     if found := re.search("Invalid enum value '(.*)'", text):
         return _nearest(found[1], [name.value for name in (*Engine, *Accelerator)])
+    if text.startswith(("Expected `object`", "Expected `array`")):
+        return '; write [{ engine = "TFLITE", accelerator = "CPU" }], most wanted first'
     return ""
 
 

@@ -161,6 +161,8 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
         owner = folder.stat().st_uid
+    except FileExistsError:
+        raise ConfigError(f"{folder}: is a file; choose another folder") from None
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be made: {error.strerror}; choose another folder") from None
     if owner != os.geteuid():

@@ -7,10 +7,12 @@ from reidd import images, protocol
 from reidd.daemon.envelope import opened
 from reidd.daemon.retries import key_of
 from reidd.daemon.rights import check
+from reidd.daemon.zmtp import Hearing, Kind, Limits, OutOfLineError
 from reidd.errors import ReiddError
 from reidd.keys import Role, User
 
 FRAME_END = b"\0\0\0"
+LIMITS = Limits(frames=4, hang_up_frames=20, frame_bytes=100_000, message_bytes=150_000)
 STRANGER = User("stranger", frozenset({Role.QUERY}))
 
 
@@ -25,6 +27,23 @@ def request(message: bytes) -> None:
         check(STRANGER, asked)
 
 
+def said(stream: bytes) -> None:
+    """All that the core does with a client's bytes until they are messages; the first says how they are cut."""
+    hearing, at, most = Hearing(Kind.ROUTER, LIMITS), 1, 1 + stream[0] if stream else 1
+    with suppress(OutOfLineError):
+        while at < len(stream):
+            room = hearing.room
+            piece = memoryview(stream)[at : at + min(most, len(stream) if room is None else len(room))]
+            if room is None:
+                hearing.hear(piece)
+            else:
+                room[: len(piece)] = piece
+                hearing.filled(len(piece))
+            at += len(piece)
+            while hearing.message() is not None:
+                pass
+
+
 def image(encoded: bytes) -> None:
     """The size of an image, read from its header."""
     with suppress(ReiddError):
@@ -37,4 +56,4 @@ def planted(encoded: bytes) -> None:
         struct.unpack(">II", encoded[16:24])
 
 
-TARGETS = {"request": request, "image": image, "planted": planted}
+TARGETS = {"request": request, "said": said, "image": image, "planted": planted}
