@@ -69,7 +69,7 @@ class TestEncryptedStore:
         with opened(tmp_path, key=KEY) as gallery:
             gallery.add(1, features(5))
             gallery.set_label(1, "Annabelle")
-            gallery.merge(1, 2)
+            gallery.rename(1, 2)
             gallery.undo()
             while_open = written(tmp_path)
         closed = written(tmp_path)

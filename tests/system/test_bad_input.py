@@ -127,15 +127,14 @@ def test_one_bad_image_in_a_list_stores_none_of_them(wire, image):
         ([10, 10, 3], 1200, "bad-request"),
         ([10, 10, 2], 200, "bad-image"),
         ([1, 1, 3], 3, "bad-image"),
-        ([10_000, 10_000], 100_000_000, "bad-image"),
+        ([6400, 6400], 40_960_000, "bad-image"),
         ([2**62, 2**62, 3], 0, "bad-request"),
         ([3, 4], 12, "bad-image"),
     ],
 )
 def test_pixels_of_another_size_or_shape_are_refused(wire, shape, size, code):
-    # 100 MB take their time on a busy machine.
-    header = {"op": "re_id_image", "parts": [{"kind": "pixels", "shape": shape}], "deadline_ms": 20_000}
-    assert wire.ask(header, bytes(size))["code"] == code
+    reply = wire.ask({"op": "re_id_image", "parts": [{"kind": "pixels", "shape": shape}]}, bytes(size))
+    assert reply["code"] == code
 
 
 @pytest.mark.parametrize("box", [[60, 0, 10, 10], [0, 60, 10, 10], [0, 0, 2, 2], [2**62, 2**62, 2**62, 2**62]])

@@ -328,4 +328,5 @@ def test_a_key_with_a_million_frames_makes_others_wait_over_tcp_and_nobody_here(
         "none: 2-5 us a frame",
     )
     assert (refused, house.daemon.process.poll()) == ("bad-request", None)
-    assert local < 1
+    # Twice as long on a machine that is busy, and so is the other.
+    assert local < remote / 2
