@@ -4,7 +4,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,12 +16,21 @@ START_S = 60.0
 
 
 @contextmanager
-def private_daemon(model: str, state: Path | None = None) -> Iterator[Client]:
-    """Run a daemon for the length of the block; yields a client of it. It stores in the folder `state`, if given."""
+def private_daemon(
+    model: str, state: Path | None = None, *, settings: Mapping[str, int] | None = None
+) -> Iterator[Client]:
+    """Run a daemon for the length of the block; yields a client of it. It stores in the folder `state`, if given.
+
+    With `settings` they are its whole configuration; else it is the machine's or the user's.
+    """
     with tempfile.TemporaryDirectory(prefix="reidd-") as folder:
         log = Path(folder) / "log"
         command = [sys.executable, "-m", "reidd", "serve", "--model", model]
         command += ["--runtime-folder", f"{folder}/run", "--state-folder", str((state or Path(folder)) / "state")]
+        if settings is not None:
+            configuration = Path(folder) / "reidd.toml"
+            configuration.write_text("".join(f"{key} = {value}\n" for key, value in settings.items()))
+            command += ["--config", str(configuration)]
         with log.open("wb") as output:
             process = subprocess.Popen(command, stdout=output, stderr=output)  # noqa: S603  (our own command line)
         try:
