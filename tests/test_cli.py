@@ -202,6 +202,17 @@ def test_bench_says_what_a_daemon_costs_beside_the_same_call_in_process(run):
     assert [f["met"] for f in figures if f["bar"]] == [ratio <= 1.15, share >= 0.85]
 
 
+def test_bench_tries_as_many_workers_and_threads_as_there_are_cores(run):
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, list(cores)[:1])
+    try:
+        lines = json.loads(run("bench", "workers", "--rounds", 10, "--rows", 100, "--seconds", 0.2, "--json").stdout)
+    finally:
+        os.sched_setaffinity(0, cores)
+    assert [(line["workers"], line["threads"]) for line in lines] == [(1, 1)]
+    assert min(lines[0].values()) > 0
+
+
 def test_doctor_finds_this_machine_fit(run):
     done = run("doctor", "--json")
     findings = json.loads(done.stdout)

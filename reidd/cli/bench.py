@@ -1,5 +1,6 @@
 """`reidd bench`: figures beside what this very machine could do at best."""
 
+import os
 import tempfile
 import time
 from collections.abc import Iterable
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 
 RUSHES = 5
+SIZES = (1, 2, 4, 8, 16)
+"""Numbers of workers and of threads that are tried, as far as there are cores."""
 CLIENTS, ENROLMENT_S = 32, 3.0
 
 Rows = Annotated[int, typer.Option(min=1, help="Instances in the gallery.")]
@@ -30,6 +33,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Measure on this machine.", no_args_is_help=True)
     group.command()(gallery)
     group.command()(daemon)
+    group.command()(workers)
     app.add_typer(group, name="bench")
 
 
@@ -71,6 +75,34 @@ def daemon(
         for _ in show.progress(range(RUSHES), "eight clients"):
             compared.rush(seconds)
     _show(compared.figures(), json)
+
+
+def workers(
+    rows: Rows = 10_000,
+    rounds: Rounds = 100,
+    seconds: Seconds = 2.0,
+    model: Model = "reidd/person",
+    json: show.Json = False,
+) -> None:
+    """Measure which numbers of workers and threads suit this machine; takes half a minute for each of them."""
+    from reidd.cli.overhead import Setup, comparison
+
+    cores = len(os.sched_getaffinity(0))
+    sizes = [size for size in SIZES if size <= cores]
+    setups = [Setup(model, rows, workers, threads) for workers in sizes for threads in sizes]
+    lines = []
+    for setup in show.progress(setups, "workers x threads"):
+        with comparison(setup) as compared:
+            for _ in range(rounds):
+                compared.ask_in_turn()
+            for _ in range(RUSHES):
+                compared.rush(seconds)
+        lines.append((setup.workers, setup.threads, compared.took_ms[1], compared.per_s[1], compared.per_s[0]))
+    columns = ("workers", "threads", "one client, p50 ms", "eight clients, images/s", "loops in process, images/s")
+    if json:
+        show.as_json([dict(zip(columns, line, strict=True)) for line in lines])
+    else:
+        show.table(columns, lines)
 
 
 def _enrolled(daemon: "Client") -> float:
