@@ -14,6 +14,8 @@ from reidd.keys import User
 
 OVERFLOW_UID = 65534
 """What the kernel calls users who have no number here, as in a unit with PrivateUsers=yes."""
+# A plain number, for pyzmq's enums take several microseconds to combine.
+SNDMORE = int(zmq.SNDMORE)
 MESSAGES_PER_TURN = 64
 """How many requests one turn of the loop takes in from each socket: their changes share one transaction."""
 
@@ -76,7 +78,10 @@ class Front:
         """Send a reply; one that cannot be delivered is dropped."""
         remote = self.door is not None and caller.remote
         socket = self.door.requests if self.door is not None and remote else self._local
-        socket.send_multipart([*caller.envelope, *frames])
+        parts = [*caller.envelope, *frames]
+        for part in parts[:-1]:
+            socket.send(part, SNDMORE)
+        socket.send(parts[-1])
 
 
 def _uid(frame: zmq.Frame) -> int | None:
