@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 from reidd_tflite import NO_RUNTIME, TFLite, has_runtime, interpreter, runtime
 
 from reidd.backend import Backend
+from reidd.confinement import end_with
 from reidd.engines import Accelerator
 from reidd.model import ModelConfig
 from reidd.plugins import hookimpl
@@ -151,7 +152,11 @@ def try_apart(content: bytes) -> None:
     limit_s = float(os.environ.get(PROBE_S, "15"))
     try:
         probe = subprocess.run(  # noqa: S603  (our own interpreter and module)
-            [sys.executable, "-m", __name__], input=content, capture_output=True, timeout=limit_s, check=False
+            [sys.executable, "-m", __name__, str(os.getpid())],
+            input=content,
+            capture_output=True,
+            timeout=limit_s,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         reason = f"the Edge TPU hangs: no answer within {limit_s:g} s; unplug it and plug it in again"
@@ -166,7 +171,8 @@ def try_apart(content: bytes) -> None:
 
 
 def main() -> None:
-    """Load the file on standard input and run it once: what `try_apart` starts."""
+    """Load the file on standard input and run it once: what `try_apart` starts, and what ends with it."""
+    end_with(int(sys.argv[1]))
     try:
         EdgeTPU(with_delegate(sys.stdin.buffer.read(), threads=1)).run_once()
     except RuntimeError as error:

@@ -101,6 +101,11 @@ class Client(Identifier):
             yield from events
 
     @property
+    def endpoint(self) -> str:
+        """The daemon's address."""
+        return self._connection.endpoint
+
+    @property
     def timeout(self) -> float:
         """Seconds that a call may take before it raises `ConnectionError`."""
         return self._connection.timeout

@@ -1,4 +1,4 @@
-"""Start a program that may do harm: bounded in memory, time and files, and cut from the network.
+"""Start a program that may do harm: bounded in memory, time and files, cut from the network, and not left behind.
 
 This module is run by its path, with nothing but the standard library, and becomes the program: a process may leave
 its user name space only while it has one thread, and numpy starts more.
@@ -7,13 +7,14 @@ its user name space only while it has one thread, and numpy starts more.
 import ctypes
 import os
 import resource
+import signal
 import sys
 from collections.abc import Callable
 
 NETWORK = "REIDD_CONFINED_NETWORK"
 """Environment variable that the program finds: "cut", or why the network could not be cut off."""
 # linux/sched.h and linux/prctl.h
-CLONE_NEWUSER, CLONE_NEWNET, PR_SET_NO_NEW_PRIVS = 0x10000000, 0x40000000, 38
+CLONE_NEWUSER, CLONE_NEWNET, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG = 0x10000000, 0x40000000, 38, 1
 LIMITS = {
     resource.RLIMIT_CORE: 0,
     # More than any model for an edge device needs: 1,000 times the embedded one.
@@ -26,8 +27,18 @@ LIMITS = {
 
 
 def command(*program: str, network: bool) -> list[str]:
-    """The command line that starts a program so; with `network` it keeps its network."""
-    return [sys.executable, "-I", "-S", __file__, "keep" if network else "cut", *program]
+    """The command line that starts a program so, from this process; with `network` it keeps its network."""
+    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), "keep" if network else "cut", *program]
+
+
+def end_with(parent: int) -> None:
+    """Have the kernel kill this process when the one that started it ends, or the thread there that did.
+
+    What hangs in a driver looks at nothing itself, and a program that this process becomes is killed all the same.
+    """
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit("whoever started this process is gone")
 
 
 def cut_network(unshare: Callable[[int], int]) -> str:
@@ -41,7 +52,7 @@ def cut_network(unshare: Callable[[int], int]) -> str:
 
 def main() -> None:
     """Confine this process, then become the program that the arguments name."""
-    network, *program = sys.argv[1:]
+    parent, network, *program = sys.argv[1:]
     libc = ctypes.CDLL(None, use_errno=True)
     for kind, limit in LIMITS.items():
         hard = resource.getrlimit(kind)[1]
@@ -50,6 +61,8 @@ def main() -> None:
     libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     if network == "cut":
         os.environ[NETWORK] = cut_network(lambda flags: ctypes.get_errno() if libc.unshare(flags) else 0)
+    # Last, for a process that changes its rights loses it.
+    end_with(int(parent))
     os.execv(program[0], program)  # noqa: S606  (a command line without a shell is the point)
 
 

@@ -37,16 +37,24 @@ class ReIdentification(Identifier):
         model_id: a model folder's `<publisher>/<name>`, such as `reidd/person`, which comes with reidd.
         model_config: the model folder itself, in place of a search by id.
         capacity: instances the gallery holds; when it is full, the oldest one makes room.
+        threads: of the network; more than one helps only while other cores are idle.
 
     Raises:
         UnknownModelError: there is no such model folder; says where it looked.
         ConfigError: the model folder is broken; names the file and the key.
     """
 
-    def __init__(self, model_id: str, model_config: ModelConfig | None = None, *, capacity: int = DEFAULT_CAPACITY):
+    def __init__(
+        self,
+        model_id: str,
+        model_config: ModelConfig | None = None,
+        *,
+        capacity: int = DEFAULT_CAPACITY,
+        threads: int = 1,
+    ):
         self._model = ModelConfig.from_model_id(model_id) if model_config is None else model_config
         self._colors = self._model.colors
-        self._capacity = capacity
+        self._capacity, self._threads = capacity, threads
         self._extractor: Extractor | None = None
         self._gallery: Gallery | None = None
         self._limit: protocol.SetPerIdGalleryLimit | None = None
@@ -65,7 +73,7 @@ class ReIdentification(Identifier):
             BackendUnavailableError: that pair cannot run here; says why, and which pairs can.
         """
         engine, accelerator = member(Engine, engine), member(Accelerator, accelerator)
-        loaded = Extractor.load(self._model, engine, accelerator, registry=Registry())
+        loaded = Extractor.load(self._model, engine, accelerator, registry=Registry(), threads=self._threads)
         if self._extractor is not None:
             self._extractor.close()
         self._extractor = loaded

@@ -198,11 +198,24 @@ def test_models_lists_the_embedded_one(run):
 
 
 def test_bench_says_what_a_daemon_costs_beside_the_same_call_in_process(run):
-    figures = json.loads(run("bench", "daemon", "--rounds", 10, "--rows", 100, "--json").stdout)
-    here, there = figures["in process, p50 ms"], figures["daemon, p50 ms"]
+    figures = json.loads(run("bench", "daemon", "--rounds", 10, "--rows", 100, "--seconds", 0.2, "--json").stdout)
+    here_ms, there_ms, ratio, loops, clients, share = [figure["value"] for figure in figures]
     # Which is less a busy machine may decide either way.
-    assert min(here, there) > 0
-    assert figures["ratio"] == pytest.approx(there / here)
+    assert min(here_ms, there_ms, loops, clients) > 0
+    assert (ratio, share) == pytest.approx((there_ms / here_ms, clients / loops))
+    assert [f["bar"] for f in figures if f["bar"]] == ["at most 1.15", "at least 0.85"]
+    assert [f["met"] for f in figures if f["bar"]] == [ratio <= 1.15, share >= 0.85]
+
+
+def test_bench_tries_as_many_workers_and_threads_as_there_are_cores(run):
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, list(cores)[:1])
+    try:
+        lines = json.loads(run("bench", "workers", "--rounds", 10, "--rows", 100, "--seconds", 0.2, "--json").stdout)
+    finally:
+        os.sched_setaffinity(0, cores)
+    assert [(line["workers"], line["threads"]) for line in lines] == [(1, 1)]
+    assert min(lines[0].values()) > 0
 
 
 def test_doctor_finds_this_machine_fit(run):

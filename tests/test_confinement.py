@@ -72,3 +72,10 @@ def test_too_much_memory_is_refused():
 )
 def test_what_the_kernel_does_not_allow_is_said(allowed, told):
     assert cut_network(lambda flags: 0 if flags in allowed else errno.EPERM) == told
+
+
+def test_a_program_that_comes_too_late_to_be_killed_with_its_parent_ends_at_once():
+    code = "from reidd.confinement import end_with; end_with(1); print('went on')"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (said.returncode, said.stdout) == (1, "")
+    assert "is gone" in said.stderr

@@ -74,10 +74,10 @@ class Rig:
     def on(self, pair, workers=1):
         return lambda: len(self.pids(pair)) >= workers
 
-    def job(self, image=None, within_s=2.0, client="c"):
+    def job(self, image=None, within_s=2.0, client="c", images=1):
         frame = cv2.imencode(".png", np.random.default_rng(0).integers(0, 256, (64, 32, 3), np.uint8))[1].tobytes()
-        request = protocol.ExtractFeatures(request="r", parts=[protocol.Encoded()])
-        frames = [frame if image is None else image]
+        request = protocol.ExtractFeatures(request="r", parts=[protocol.Encoded()] * images)
+        frames = [frame if image is None else image] * images
         return Job(Caller((client.encode(),)), request, protocol.encode(request), frames, time.monotonic() + within_s)
 
     def ask(self, **options):
@@ -186,6 +186,45 @@ def test_a_worker_that_is_killed_at_its_work_costs_no_request(rig, stick):
     os.kill(built.pids(STICK)[0], signal.SIGKILL)
     built.until(lambda: built.outcomes)
     assert pair_of(built.outcomes[0]) == LITE
+
+
+def test_a_worker_at_its_work_has_its_next_request_already(rig, stick):
+    built = rig([STICK])
+    built.until(built.on(STICK))
+    stick.behave("slow 100")
+    for _ in range(3):
+        built.pool.submit(built.job())
+    (worker,) = built.pool._crew.working()
+    assert worker.ahead is not None
+    assert built.pool.waiting == 1
+    built.until(lambda: len(built.outcomes) == 3)
+    assert {pair_of(outcome) for outcome in built.outcomes} == {STICK}
+    assert (worker.job, worker.ahead) == (None, None)
+
+
+def test_a_worker_that_is_killed_costs_neither_its_request_nor_its_next_one(rig, stick):
+    built = with_reserve(rig())
+    stick.behave("slow 300")
+    first, following = built.job(), built.job()
+    for job in (first, following):
+        built.pool.submit(job)
+    os.kill(built.pids(STICK)[0], signal.SIGKILL)
+    built.until(lambda: len(built.outcomes) == 2)
+    assert not any(isinstance(outcome.reply, ReiddError) for outcome in built.outcomes)
+    # The one that had not begun is not to blame, and neither is the pair for it.
+    assert (first.failed_on, following.failed_on) == ([STICK], [])
+
+
+@pytest.mark.parametrize("options", [{"within_s": 1.2 * HANG_S}, {"images": 2}])
+def test_what_is_large_or_urgent_waits_for_whoever_is_free_first(rig, stick, options):
+    built = rig([STICK])
+    built.until(built.on(STICK))
+    stick.behave("slow 50")
+    built.pool.submit(built.job())
+    built.pool.submit(built.job(**options))
+    assert built.pool._crew.working()[0].ahead is None
+    built.until(lambda: len(built.outcomes) == 2)
+    assert {pair_of(outcome) for outcome in built.outcomes} == {STICK}
 
 
 def test_a_stick_that_serves_one_process_leaves_the_other_workers_to_the_next_pair(rig):

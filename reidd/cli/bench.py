@@ -3,6 +3,7 @@
 import os
 import tempfile
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,16 +11,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reidd.cli import show
-from reidd.errors import BackendUnavailableError
 
 if TYPE_CHECKING:
     from reidd.client import Client
-    from reidd.identifier import Identifier
+    from reidd.gallery.bench import Figure
 
 
-INSTANCES_PER_ID = 50
+RUSHES = 5
+SIZES = (1, 2, 4, 8, 16)
+"""Numbers of workers and of threads that are tried, as far as there are cores."""
 CLIENTS, ENROLMENT_S = 32, 3.0
 LARGE = 100_000
+
+Rows = Annotated[int, typer.Option(min=1, help="Instances in the gallery.")]
+Rounds = Annotated[int, typer.Option(min=10, help="Questions of one client to each.")]
+Seconds = Annotated[float, typer.Option(min=0.1, help="How long each of five rounds with eight clients takes.")]
+Model = Annotated[str, typer.Option(help="The model to use.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -27,6 +34,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Measure on this machine.", no_args_is_help=True)
     group.command()(gallery)
     group.command()(daemon)
+    group.command()(workers)
     app.add_typer(group, name="bench")
 
 
@@ -54,61 +62,69 @@ def gallery(
         ready_s, beside_mib = _large_start(Path(disk) / "large")
         figures.append(Figure(f"{LARGE} rows: daemon ready", ready_s, "s", "below 2", ready_s < 2))
         figures.append(Figure(f"{LARGE} rows: its core beside the ring", beside_mib, "MiB"))
-    if json:
-        show.as_json([figure._asdict() for figure in figures])
-        return
-    met = {True: "yes", False: "no", None: ""}
-    show.table(("what", "value", "unit", "bar", "met"), [(f.what, f.value, f.unit, f.bar, met[f.met]) for f in figures])
+    _show(figures, json)
 
 
 def daemon(
-    rows: Annotated[int, typer.Option(min=1, help="Instances in the gallery.")] = 10_000,
-    rounds: Annotated[int, typer.Option(min=10, help="Questions to each.")] = 300,
-    model: Annotated[str, typer.Option(help="The model to use.")] = "reidd/person",
+    rows: Rows = 10_000,
+    rounds: Rounds = 300,
+    seconds: Seconds = 2.0,
+    model: Model = "reidd/person",
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes, and loops in process.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, max=64, help="Threads of each of them.")] = 1,
     json: show.Json = False,
 ) -> None:
-    """Measure what asking a daemon costs beside asking in this process: one image, one client, turn by turn."""
-    import numpy as np
+    """Measure what asking a daemon costs beside asking in process: one client turn by turn, then eight together."""
+    from reidd.cli.overhead import Setup, comparison
 
-    from reidd import places
-    from reidd.cli.private_daemon import private_daemon
-    from reidd.reidentification import ReIdentification
+    with comparison(Setup(model, rows, workers, threads)) as compared:
+        for _ in show.progress(range(rounds), "one client"):
+            compared.ask_in_turn()
+        for _ in show.progress(range(RUSHES), "eight clients"):
+            compared.rush(seconds)
+    _show(compared.figures(), json)
 
-    image = next((places.sample_folder() / "queries").glob("*.jpg")).read_bytes()
-    with ReIdentification(model, capacity=max(rows, 10_000)) as here, private_daemon(model) as there:
-        # The same engine on both sides.
-        engine, accelerator = there.engine, there.accelerator
-        if engine is None or accelerator is None:
-            raise BackendUnavailableError("the private daemon lost its backend; `reidd doctor` looks closer")
-        here.load(engine, accelerator)
-        dim = here.extract_features(image).shape[1]
-        features = np.random.default_rng(0).normal(size=(rows, dim)).astype(np.float32)
-        for identifier in (here, there):
-            for at in range(0, rows, INSTANCES_PER_ID):
-                identifier.add_features_to_gallery(features[at : at + INSTANCES_PER_ID], at)
-        times_ms = np.array([[_took_ms(identifier, image) for identifier in (here, there)] for _ in range(rounds)])
-    here_ms, there_ms = np.median(times_ms, axis=0).tolist()
-    figures = {"in process, p50 ms": here_ms, "daemon, p50 ms": there_ms, "ratio": there_ms / here_ms}
+
+def workers(
+    rows: Rows = 10_000,
+    rounds: Rounds = 100,
+    seconds: Seconds = 2.0,
+    model: Model = "reidd/person",
+    json: show.Json = False,
+) -> None:
+    """Measure which numbers of workers and threads suit this machine; takes half a minute for each of them."""
+    from reidd.cli.overhead import Setup, comparison
+
+    cores = len(os.sched_getaffinity(0))
+    sizes = [size for size in SIZES if size <= cores]
+    setups = [Setup(model, rows, workers, threads) for workers in sizes for threads in sizes]
+    lines = []
+    for setup in show.progress(setups, "workers x threads"):
+        with comparison(setup) as compared:
+            for _ in range(rounds):
+                compared.ask_in_turn()
+            for _ in range(RUSHES):
+                compared.rush(seconds)
+        lines.append((setup.workers, setup.threads, compared.took_ms[1], compared.per_s[1], compared.per_s[0]))
+    columns = ("workers", "threads", "one client, p50 ms", "eight clients, images/s", "loops in process, images/s")
     if json:
-        show.as_json(figures)
+        show.as_json([dict(zip(columns, line, strict=True)) for line in lines])
     else:
-        show.table(("what", "value"), list(figures.items()))
+        show.table(columns, lines)
 
 
 def _enrolled(daemon: "Client") -> float:
     """How many features a second a daemon stores, of clients that each wait for every answer."""
     import numpy as np
 
-    from reidd import places
     from reidd.client import Client
 
     daemon.extract_features(np.zeros((64, 32, 3), np.uint8))  # so that its network has run once
-    endpoint = daemon.analytics_endpoint().replace(places.ANALYTICS, places.SOCKET)
     until, features = time.monotonic() + ENROLMENT_S, np.eye(CLIENTS, daemon.status().dim, dtype=np.float32)
 
     def enrol(id: int) -> int:
         stored = 0
-        with Client(endpoint) as client:
+        with Client(daemon.endpoint) as client:
             while time.monotonic() < until:
                 client.add_features_to_gallery(features[id], id)
                 stored += 1
@@ -129,7 +145,7 @@ def _large_start(folder: Path) -> tuple[float, float]:
     (folder / "state").mkdir(parents=True)
     filled(folder / "state" / places.STORE, LARGE, dim=model.extras.dim or 0, space=model.feature_space())
     began = time.perf_counter()
-    with private_daemon("reidd/person", folder, capacity=LARGE) as there:
+    with private_daemon("reidd/person", folder, settings={"capacity": LARGE}) as there:
         took_s = time.perf_counter() - began
         return took_s, _resident_mib(there) - Path(there.status().ring).stat().st_size / 2**20
 
@@ -140,7 +156,9 @@ def _resident_mib(daemon: "Client") -> float:
     return resident_pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def _took_ms(identifier: "Identifier", image: bytes) -> float:
-    start = time.perf_counter()
-    identifier.re_id_image(image)
-    return 1000 * (time.perf_counter() - start)
+def _show(figures: "Iterable[Figure]", json: bool) -> None:
+    if json:
+        show.as_json([figure._asdict() for figure in figures])
+        return
+    met = {True: "yes", False: "no", None: ""}
+    show.table(("what", "value", "unit", "bar", "met"), [(f.what, f.value, f.unit, f.bar, met[f.met]) for f in figures])

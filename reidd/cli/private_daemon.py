@@ -4,7 +4,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,12 +16,16 @@ START_S = 60.0
 
 
 @contextmanager
-def private_daemon(model: str, state: Path | None = None, *, capacity: int = 10_000) -> Iterator[Client]:
-    """Run a daemon for the length of the block; yields a client of it. It stores in the folder `state`, if given."""
+def private_daemon(
+    model: str, state: Path | None = None, *, settings: Mapping[str, int] | None = None
+) -> Iterator[Client]:
+    """Run a daemon for the length of the block; yields a client of it. It stores in the folder `state`, if given.
+
+    `settings` are its whole configuration: what the machine's or the user's says is for another daemon.
+    """
     with tempfile.TemporaryDirectory(prefix="reidd-") as folder:
         log, config = Path(folder) / "log", Path(folder) / "reidd.toml"
-        # One of its own, for what this machine's says of sockets, keys and engines is for the real daemon.
-        config.write_text(f"capacity = {capacity}\n")
+        config.write_text("".join(f"{key} = {value}\n" for key, value in (settings or {}).items()))
         command = [sys.executable, "-m", "reidd", "serve", "--model", model, "--config", str(config)]
         command += ["--runtime-folder", f"{folder}/run", "--state-folder", str((state or Path(folder)) / "state")]
         with log.open("wb") as output:

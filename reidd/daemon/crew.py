@@ -40,6 +40,8 @@ class Worker:
     trying: Pair | None = None
     ready: Ready | None = None
     job: Job | None = None
+    ahead: Job | None = None
+    """The job after that one, which it has been sent already."""
     answered: bool = False
     """The client of its job has been answered already, because its time was up."""
     candidate: bool = False
@@ -63,6 +65,16 @@ class Worker:
     def idle(self) -> bool:
         """Whether it can take a job."""
         return self.ready is not None and self.job is None and not self.retiring and self.pipe.open
+
+    def begin(self, job: Job, now: float) -> None:
+        """Note that it is at a job from now on."""
+        self.job, self.answered, self.since, self.used = job, False, now, now
+
+    def finish(self, now: float) -> None:
+        """Note that its job is done, and that it is at the next one, if it was sent one."""
+        job, self.job, self.ahead = self.ahead, None, None
+        if job is not None:
+            self.begin(job, now)
 
     def death(self) -> str | None:
         """How its process ended, or None while it runs."""

@@ -18,6 +18,8 @@ from reidd.keys import User
 
 OVERFLOW_UID = 65534
 """What the kernel calls users who have no number here, as in a unit with PrivateUsers=yes."""
+# A plain number, for pyzmq's enums take several microseconds to combine.
+SNDMORE = int(zmq.SNDMORE)
 MESSAGES_PER_TURN = 64
 """How many requests one turn of the loop takes in from each socket: their changes share one transaction."""
 

@@ -10,6 +10,8 @@ from reidd.daemon.envelope import MAX_FRAMES
 log = logging.getLogger(__name__)
 
 FRAMES_LET_GO_PER_TURN = 10_000
+# Plain numbers, for pyzmq's enums take several microseconds to combine.
+POLLIN, NOBLOCK = int(zmq.POLLIN), int(zmq.NOBLOCK)
 
 
 class Intake:
@@ -26,9 +28,12 @@ class Intake:
         """Whether the socket is within a message that is let go of."""
 
     def messages(self, at_most: int) -> Iterator[list[zmq.Frame]]:
-        """What has come, without waiting; trying to receive one is far cheaper than polling for it."""
+        """What has come, without waiting."""
         for _ in range(at_most):
             if self._within and not self._let_go():
+                return
+            # Asking takes a third of the time of an attempt that raises.
+            if not int(self._socket.getsockopt(zmq.EVENTS)) & POLLIN:
                 return
             try:
                 yield self._message()
@@ -40,7 +45,7 @@ class Intake:
 
     def _message(self) -> list[zmq.Frame]:
         """The next message; one frame more than there may be tells that it had too many."""
-        frames = [self._socket.recv(zmq.NOBLOCK, copy=False)]
+        frames = [self._socket.recv(NOBLOCK, copy=False)]
         # Asking the frame takes half the time of asking the socket.
         while frames[-1].more:
             if len(frames) > MAX_FRAMES:

@@ -1,7 +1,7 @@
 """Requests on their way through the workers, and the line they wait in."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -90,9 +90,11 @@ class Line:
                 return job
         return None
 
-    def next(self) -> Job | None:
-        """Take the oldest job of the client whose turn it is."""
-        for client in self._turns:
+    def next(self, fits: Callable[[Job], bool] = lambda _: True) -> Job | None:
+        """Take the oldest job of the client whose turn it is, if it fits."""
+        for client, waiting in self._turns.items():
+            if not fits(waiting[0]):
+                return None
             jobs = self._turns.pop(client)
             job = jobs.popleft()
             if jobs:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from reidd.daemon.crew import Worker
+from reidd.daemon.jobs import Job
 
 HANG_S = 1.0
 """For one image. Half of a request's usual time, so that the other half is left for the next pair."""
@@ -10,6 +11,8 @@ HANG_PER_IMAGE_S = 0.25
 """What each further image of a request may add."""
 SLOW_FACTOR = 20
 """At least so many times what an image took the worker when it started, for boards and networks differ."""
+SPARE = 1.5
+"""Of that limit, how long a request must have to wait behind another: the rest is for whoever takes it over."""
 START_S = 60.0
 """Until it tries its first pair: a slow board needs long to import a runtime."""
 LOAD_S = 30.0
@@ -31,6 +34,11 @@ class Patience:
             return None
         doing = "was not ready within" if worker.ready is None else "hung for more than"
         return f"{doing} {limit_s:.3g} s"
+
+    def leaves_time(self, worker: Worker, job: Job) -> bool:
+        """Whether a job that waits behind a worker's present one can be done by another yet, should that one hang."""
+        limit_s = self._limit_s(worker)
+        return limit_s is not None and worker.since + SPARE * limit_s <= job.until
 
     def _limit_s(self, worker: Worker) -> float | None:
         if worker.ready is None:

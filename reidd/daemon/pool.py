@@ -10,6 +10,7 @@ import msgspec
 from reidd import protocol
 from reidd.daemon.course import Course, Move
 from reidd.daemon.crew import Crew, Worker
+from reidd.daemon.dispatch import Dispatch
 from reidd.daemon.jobs import Job, Line, Outcome
 from reidd.daemon.ladder import Ladder, Rung
 from reidd.daemon.orders import ANSWER, FAILED, FAULT, READY, TRYING, Orders, Pair, Ready, Refusal
@@ -47,6 +48,7 @@ class Pool:
         self._course = Course(self._crew)
         self._line = Line(max_waiting)
         self._patience = patience
+        self._hands = Dispatch(self._line, self._crew, patience)
         self._outcomes: list[Outcome] = []
         self._switch = Switch(self._crew)
         self._typical_s = 0.05
@@ -165,11 +167,11 @@ class Pool:
             raise ValueError(kind)
 
     def _answered(self, worker: Worker, job: Job, reply: list[bytes], now: float) -> None:
-        worker.job = None
         self._typical_s += 0.1 * (now - worker.since - self._typical_s)
         if not worker.answered:
             self._outcomes.append(Outcome(job, reply, worker.ready, self.ladder.is_degraded(worker.pair)))
-        if worker.retiring:
+        worker.finish(now)
+        if worker.retiring and worker.job is None:
             self._crew.end(worker)
 
     def _became_ready(self, worker: Worker, ready: Ready, now: float) -> None:
@@ -210,11 +212,13 @@ class Pool:
         else:
             self._crew.charge(worker, reason, now)
         if worker.job is not None and not worker.answered and pair is not None:
-            self._again(worker.job, pair, reason, now)
+            worker.job.failed_on.append(pair)
+            self._again(worker.job, reason, now)
+        if worker.ahead is not None:
+            self._again(worker.ahead, reason, now)
         self._course.follow()
 
-    def _again(self, job: Job, pair: Pair, reason: str, now: float) -> None:
-        job.failed_on.append(pair)
+    def _again(self, job: Job, reason: str, now: float) -> None:
         if (error := self._line.rejoin(job, reason, now)) is None:
             return
         if isinstance(error, BackendError) and (len(set(job.failed_on)) > 1 or len(self.ladder.rungs) == 1):
@@ -223,22 +227,7 @@ class Pool:
         self._outcomes.append(Outcome(job, error))
 
     def _dispatch(self) -> None:
-        if not len(self._line):
-            return
-        now = time.monotonic()
-        working = self._crew.working()
-        pairs = {worker.pair for worker in working}
-        for place, worker in enumerate(working):
-            while worker.idle and (job := self._job_for(worker, len(pairs) > 1, place >= self._crew.size)):
-                if job.until <= now:
-                    self._outcomes.append(Outcome(job, self._too_late()))
-                    continue
-                worker.job, worker.answered, worker.since, worker.used = job, False, now, now
-                worker.pipe.send([job.header, *job.frames])
-
-    def _job_for(self, worker: Worker, others: bool, reserve: bool) -> Job | None:
-        again = self._line.next_again(avoid=worker.pair if others else None)
-        return again if again is not None or reserve else self._line.next()
+        self._outcomes += [Outcome(job, self._too_late()) for job in self._hands.hand_out(time.monotonic())]
 
     def _too_late(self) -> DeadlineError:
         if self.alive:

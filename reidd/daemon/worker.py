@@ -1,15 +1,13 @@
 """A worker process: decodes images, runs the network, searches the gallery. It may crash; the core may not."""
 
-import ctypes
 import logging
-import os
 import signal
 import sys
 from pathlib import Path
 
 import msgspec
 
-from reidd import protocol
+from reidd import confinement, protocol
 from reidd.daemon import memory
 from reidd.daemon.loading import load_first
 from reidd.daemon.orders import ANSWER, FAILED, FAULT, READY, TRYING, Orders, Pair, Refusal
@@ -21,8 +19,6 @@ from reidd.plugins import Registry
 from reidd.service.images import ImageService
 
 log = logging.getLogger(__name__)
-
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def run(orders: Orders) -> None:
@@ -63,13 +59,6 @@ def _answer(service: ImageService, header: bytes, frames: list[bytes]) -> list[b
     return [ANSWER, protocol.encode(answer.reply), *answer.frames]
 
 
-def _die_with_the_core(core: int) -> None:
-    """Have the kernel kill this process when the core ends: one that hangs in a driver looks at nothing itself."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != core:
-        sys.exit("the core is gone")
-
-
 def main() -> None:
     """Run as `python -m reidd.daemon.worker ORDERS`."""
     # Ctrl-C in a terminal reaches the whole group: the core decides when a worker ends.
@@ -77,7 +66,7 @@ def main() -> None:
     memory.keep_private()
     memory.lift()
     orders = msgspec.json.decode(sys.argv[1].encode(), type=Orders)
-    _die_with_the_core(orders.core)
+    confinement.end_with(orders.core)
     logging.basicConfig(level=orders.log_level, format=f"{orders.identity}: %(levelname)s: %(message)s")
     run(orders)
 

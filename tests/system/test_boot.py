@@ -56,16 +56,15 @@ def test_the_installed_service_survives_what_machines_do_to_it(installed):
         installed,
         "/opt/reidd/src/tests/system/boot_probe.py",
         binds={ROOT: "/opt/reidd/src", sysconfig.get_path("purelib"): "/opt/reidd/lib"},
-        settings="Environment=PYTHONPATH=/opt/reidd/src:/opt/reidd/src/backends:/opt/reidd/lib",
+        settings="Environment=PYTHONPATH=/opt/reidd/src:/opt/reidd/src/backends:/opt/reidd/src/tests:/opt/reidd/lib",
     )
     print(json.dumps({key: value for key, value in seen.items() if key != "journal"}, indent=1))
     for what, bar in (("kill_s", "< 2"), ("hang_s", "< 20"), ("bomb_s", "< 0.01"), ("stop_s", "< 1")):
         note(WHAT[what], f"{seen.get(what, -1):.3f} s", f"{bar} s")
     assert "error" not in seen, seen
     assert (seen["named"], seen["user"]) == (7, "reidd")
-    assert (
-        seen["kill_s"] < 5
-    )  # the aim is 2, and the figure is printed; a gate on two shared cores must not trip over it
+    # The quickest of three: on two shared cores one may meet with whatever else is at work.
+    assert seen["kill_s"] < 2
     assert seen["hung_was_replaced"]
     assert seen["hang_s"] < 20
     assert "30000x30000" in seen["bomb"]

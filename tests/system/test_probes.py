@@ -1,0 +1,93 @@
+"""A process that tries a hung accelerator does not outlive whoever started it, however that one ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fake_edgetpu import FakeEdgeTPU
+from subjects import Daemon
+
+CONFIG = """
+workers = 1
+engines = [{engine = "TFLITE", accelerator = "EDGE_TPU"}, {engine = "TFLITE", accelerator = "CPU"}]
+"""
+
+
+@pytest.fixture
+def stick(short_folder, monkeypatch) -> Iterator[FakeEdgeTPU]:
+    """A stick that never answers; whoever tries it waits for longer than a test does."""
+    made = FakeEdgeTPU(short_folder)
+    for name, value in {**made.env, "REIDD_EDGETPU_PROBE_S": "100"}.items():
+        monkeypatch.setenv(name, value)
+    made.behave("hang")
+    yield made
+    for pid in processes(short_folder):
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def trying(stick, short_folder) -> Iterator[Daemon]:
+    """A daemon one of whose workers is trying the stick."""
+    (short_folder / "reidd.toml").write_text(CONFIG)
+    started = Daemon(short_folder, "--config", str(short_folder / "reidd.toml"), "--model", "test/pool")
+    try:
+        until(lambda: probes(short_folder))
+        yield started
+    finally:
+        started.process.kill()
+        started.process.wait()
+
+
+def until(condition, within_s=20.0):
+    end = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < end, f"not so within {within_s} s"
+        time.sleep(0.01)
+
+
+def processes(folder: Path) -> dict[int, str]:
+    """The command line of each process that has to do with a folder."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (entry / "cmdline").read_bytes()
+            # The core's and the workers' memory is closed to others, but their command line names the folder.
+            named = os.fsencode(folder) in command or os.fsencode(folder) in (entry / "environ").read_bytes()
+        except OSError:
+            continue
+        if named and command:
+            found[int(entry.name)] = command.replace(b"\0", b" ").decode()
+    return found
+
+
+def probes(folder: Path) -> list[int]:
+    return [pid for pid, command in processes(folder).items() if "reidd_edgetpu" in command]
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_a_worker_is_killed_and_its_probe_goes_with_it(trying, short_folder):
+    (probe,) = probes(short_folder)
+    os.kill(parent(probe), signal.SIGKILL)
+    until(lambda: probe not in processes(short_folder), within_s=5)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_core_that_ends_leaves_no_process(trying, short_folder, number):
+    trying.end(number)
+    until(lambda: not processes(short_folder), within_s=5)
+
+
+def test_a_command_that_is_killed_leaves_no_process(stick, short_folder):
+    command = [sys.executable, "-m", "reidd", "backends", "--check", "--model", "test/pool"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as checking:
+        until(lambda: probes(short_folder))
+        checking.kill()
+    until(lambda: not processes(short_folder), within_s=5)
