@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 BACKENDS = sorted((Path(__file__).parent.parent / "backends").glob("*.py"))
-OPEN_TO_PLUGINS = {"reidd.backend", "reidd.engines", "reidd.errors", "reidd.model", "reidd.plugins"}
+OPEN_TO_PLUGINS = {
+    "reidd.backend",
+    "reidd.confinement",
+    "reidd.engines",
+    "reidd.errors",
+    "reidd.model",
+    "reidd.plugins",
+}
 
 
 @pytest.mark.parametrize("path", BACKENDS, ids=lambda path: path.stem)

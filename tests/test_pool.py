@@ -215,6 +215,23 @@ def test_a_worker_that_is_killed_costs_neither_its_request_nor_its_next_one(rig,
     assert (first.failed_on, following.failed_on) == ([STICK], [])
 
 
+def test_a_worker_that_fails_at_both_its_requests_is_lost_once_and_neither_is_answered_twice(rig):
+    built = rig([LITE])
+    built.until(built.on(LITE))
+    rogue = built.in_place_of(next(iter(built.pool._crew)))
+    first, following = built.job(within_s=20), built.job(within_s=20)
+    for job in (first, following):
+        built.pool.submit(job)
+    for _ in range(2):
+        rogue.send([b"fault", b"gave nonsense"])
+    built.until(lambda: len(built.outcomes) >= 2)
+    built.until(lambda: all(worker.idle for worker in built.pool._crew) and not built.pool.waiting)
+    assert [outcome.job for outcome in built.outcomes] == [first, following]
+    assert not any(isinstance(outcome.reply, ReiddError) for outcome in built.outcomes)
+    assert (first.failed_on, following.failed_on) == ([LITE], [])
+    assert built.pool.ladder[LITE].failures == 1
+
+
 @pytest.mark.parametrize("options", [{"within_s": 1.2 * HANG_S}, {"images": 2}])
 def test_what_is_large_or_urgent_waits_for_whoever_is_free_first(rig, stick, options):
     built = rig([STICK])

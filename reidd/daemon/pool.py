@@ -142,6 +142,8 @@ class Pool:
         now = time.monotonic()
         try:
             for kind, *rest in worker.pipe.receive():
+                if not worker.pipe.open:
+                    break  # given up over what it said before: its jobs are no longer its own
                 self._heard(worker, kind, rest, now)
         except EOFError:
             # How it ended is seen when the kernel says that it has; what it was doing is settled then.
