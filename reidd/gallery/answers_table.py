@@ -16,6 +16,8 @@ KEPT = 1000
 
 def write(connection: sqlite3.Connection, answers: Mapping[bytes, bytes | None]) -> None:
     """Add answers by the keys of their requests, and let old ones go; None takes one back."""
+    if not answers:
+        return
     now_ns = time.time_ns()
     rows = [(key, now_ns, crc32(answer, crc32(key)), answer) for key, answer in answers.items() if answer is not None]
     connection.executemany("INSERT INTO answers (key, time_ns, crc, answer) VALUES (?, ?, ?, ?)", rows)
