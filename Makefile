@@ -10,8 +10,10 @@ RUN = $(VENV)/bin
 demo: $(VENV)/.installed
 	$(RUN)/reidd demo
 
+# Options for pytest, such as files to run.
+TESTS ?=
 test: $(VENV)/.test
-	$(RUN)/python -m pytest -m "not slow and not hardware"
+	$(RUN)/python -m pytest -m "not slow and not hardware" $(TESTS)
 
 check: $(VENV)/.check
 	$(RUN)/ruff format --check .
