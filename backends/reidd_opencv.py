@@ -1,5 +1,6 @@
 """OpenCV's DNN module as a backend: any importable `cv2`, a Jetson's own build included."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -26,17 +27,23 @@ class Target(NamedTuple):
     backend: str
     name: str
     spoken: str
+    mark: str = ""
+    """How `Net.dump` says of a layer that it runs there."""
     signs: tuple[str, ...] = ()
 
 
 TARGETS = {
     Accelerator.CPU: Target("DNN_BACKEND_OPENCV", "DNN_TARGET_CPU", "a CPU"),
-    Accelerator.GPU: Target("DNN_BACKEND_OPENCV", "DNN_TARGET_OPENCL", "OpenCL", ("etc/OpenCL/vendors/*.icd",)),
+    Accelerator.GPU: Target("DNN_BACKEND_OPENCV", "DNN_TARGET_OPENCL", "OpenCL", "/OCL", ("etc/OpenCL/vendors/*.icd",)),
     Accelerator.NVIDIA: Target(
-        "DNN_BACKEND_CUDA", "DNN_TARGET_CUDA", "CUDA", ("dev/nvidia0", "dev/nvhost-gpu", "dev/nvgpu")
+        "DNN_BACKEND_CUDA", "DNN_TARGET_CUDA", "CUDA", "/CUDA", ("dev/nvidia0", "dev/nvhost-gpu", "dev/nvgpu")
     ),
     Accelerator.NVIDIA_FP16: Target(
-        "DNN_BACKEND_CUDA", "DNN_TARGET_CUDA_FP16", "CUDA with FP16", ("dev/nvidia0", "dev/nvhost-gpu", "dev/nvgpu")
+        "DNN_BACKEND_CUDA",
+        "DNN_TARGET_CUDA_FP16",
+        "CUDA with FP16",
+        "/CUDA",
+        ("dev/nvidia0", "dev/nvhost-gpu", "dev/nvgpu"),
     ),
 }
 
@@ -80,15 +87,18 @@ class OpenCV(Backend):
         if target.name not in targets(target.backend):
             raise RuntimeError(no_target(target))
         cv2.setNumThreads(threads)
-        content = np.frombuffer(model.read(file), np.uint8)
-        if accelerator is Accelerator.CPU:
-            net = cv2.dnn.readNetFromONNX(content)
-        else:
-            net = cv2.dnn.readNetFromONNX(content, **_classic_engine())
-            net.setPreferableBackend(getattr(cv2.dnn, target.backend))
-            net.setPreferableTarget(getattr(cv2.dnn, target.name))
         names = model.parameters.output_layer_names
-        return cls(net, model.size, names[0] if names else None)
+        output = names[0] if names else None
+        if accelerator is Accelerator.CPU:
+            return cls(cv2.dnn.readNetFromONNX(np.frombuffer(model.read(file), np.uint8)), model.size, output)
+        net = classic_net(model.read(file))
+        net.setPreferableBackend(getattr(cv2.dnn, target.backend))
+        net.setPreferableTarget(getattr(cv2.dnn, target.name))
+        loaded = cls(net, model.size, output)
+        # It has run by now, and OpenCV only warns when it takes the CPU instead.
+        if target.mark not in net.dump():
+            raise RuntimeError(fell_back(target))
+        return loaded
 
     @property
     def remark(self) -> str:
@@ -164,11 +174,27 @@ def no_target(target: Target) -> str:
     return f"this OpenCV does not run {target.spoken}: install the GPU's OpenCL driver, and look at `clinfo`"
 
 
-def _classic_engine() -> dict[str, int]:
+def fell_back(target: Target) -> str:
+    """Say that OpenCV did not do as it was told."""
+    return (
+        f"this OpenCV took the CPU in place of {target.spoken}: its device is none that OpenCV's networks run on; "
+        "`OPENCV_OPENCL_DEVICE` chooses among several"
+        if "OPENCL" in target.name
+        else f"this OpenCV took the CPU in place of {target.spoken}: look at its warnings"
+    )
+
+
+def classic_net(onnx: bytes) -> Any:
+    """Read a network with the engine that knows accelerators: OpenCV 5's new one knows the CPU, whatever it is told."""
     import cv2
 
-    # OpenCV 5's new engine runs on the CPU only, and when told otherwise no more than warns.
-    return {"engine": cv2.dnn.ENGINE_CLASSIC} if hasattr(cv2.dnn, "ENGINE_CLASSIC") else {}
+    if not hasattr(cv2.dnn, "ENGINE_CLASSIC"):
+        return cv2.dnn.readNetFromONNX(np.frombuffer(onnx, np.uint8))
+    # OpenCV 5.0 heeds the choice of an engine for files only. A file in memory holds the very bytes that were checked.
+    with os.fdopen(os.memfd_create("onnx"), "wb") as file:
+        file.write(onnx)
+        file.flush()
+        return cv2.dnn.readNetFromONNX(f"/proc/self/fd/{file.fileno()}", cv2.dnn.ENGINE_CLASSIC)
 
 
 @hookimpl

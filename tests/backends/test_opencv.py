@@ -36,6 +36,23 @@ def test_what_this_opencv_does_not_run_is_refused_and_not_run_on_the_cpu(kind, a
         kind.load(ModelConfig.from_model_id("reidd/person"), accelerator, threads=1)
 
 
+@pytest.mark.skipif((OpenCV, Accelerator.GPU) not in UNSUPPORTED, reason="this OpenCV has an OpenCL device")
+def test_an_opencv_that_takes_the_cpu_instead_is_refused(monkeypatch):
+    """As with a device that OpenCV's networks do not run on: it is listed, and OpenCV only warns."""
+    monkeypatch.setattr(reidd_opencv, "targets", lambda backend: {"DNN_TARGET_OPENCL"})
+    with pytest.raises(RuntimeError, match="this OpenCV took the CPU in place of OpenCL"):
+        OpenCV.load(ModelConfig.from_model_id("reidd/person"), Accelerator.GPU, threads=1)
+
+
+def test_for_an_accelerator_the_network_is_read_by_the_engine_that_knows_them():
+    model = ModelConfig.from_model_id("reidd/person")
+    net = reidd_opencv.classic_net(model.read(model.file(OpenCV.formats)))
+    net.setInput(np.zeros((1, 3, 192, 96), np.float32))
+    net.forward()
+    # The other engine's description has no word about where a layer runs.
+    assert "OCV/CPU" in net.dump()
+
+
 def test_hardware_without_opencvs_support_is_an_obstacle(monkeypatch):
     sign = reidd_opencv.TARGETS[Accelerator.NVIDIA]._replace(signs=("proc/self",))
     monkeypatch.setitem(reidd_opencv.TARGETS, Accelerator.NVIDIA, sign)
