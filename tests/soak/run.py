@@ -103,13 +103,14 @@ def _restart(daemon: Daemon, how: signal.Signals, injected: Counter) -> None:
 
 def _quiet_descriptors(load: Load) -> int:
     load.stop()
-    _wait_until_settled(load.daemon)
     # ZeroMQ closes what clients left in its own time: wait until nothing changes for a while.
     core, seen = load.daemon.process.pid, [-1]
     until = time.monotonic() + SETTLE_S
     while len(seen) < 4 or len(set(seen[-4:])) > 1:
         if time.monotonic() > until:
             break
+        # Each time, for the last fault may not have been noticed yet.
+        _wait_until_settled(load.daemon)
         time.sleep(0.5)
         seen.append(descriptors(core))
     return seen[-1]
