@@ -21,7 +21,7 @@ check: $(VENV)/.check
 	$(RUN)/mypy
 	$(RUN)/lint-imports
 	$(RUN)/coverage erase
-	$(RUN)/coverage run -m pytest -m "not slow and not hardware"
+	$(RUN)/coverage run -m pytest -m "not slow and not hardware" $(TESTS)
 	$(RUN)/coverage combine -q
 	$(RUN)/coverage report
 
