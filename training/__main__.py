@@ -47,11 +47,11 @@ def fit(
     width: int = 96,
     learning_rate: float = 3e-3,
     seed: int = 0,
-    threads: int = 2,
+    threads: int = 1,
+    processes: Annotated[int, typer.Option(help="each with a batch of its own, as if it were so much larger")] = 1,
     compiled: Annotated[bool, typer.Option(help="use torch.compile, which needs a C++ compiler")] = False,
 ) -> None:
     """Train a student; goes on from FOLDER's checkpoint if there is one."""
-    from training.bank import load
     from training.fit import Settings
     from training.fit import fit as train
     from training.losses import Weights
@@ -67,9 +67,10 @@ def fit(
         weights=Weights(*map(float, losses.split(","))),
         seed=seed,
         threads=threads,
+        processes=processes,
         compiled=compiled,
     )
-    train(load(bank, left_out=tuple(left_out)), folder, settings, start=start)
+    train(bank, folder, settings, left_out=tuple(left_out), start=start)
 
 
 @app.command()

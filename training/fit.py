@@ -3,20 +3,22 @@
 import json
 import math
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import nn
+from torch import distributed, nn
 from torch.nn import functional
 
-from training.bank import Bank
+from training.bank import load
 from training.batches import Batch, Batches
 from training.losses import Weights, losses
-from training.network import PLANS, StripeNet
+from training.network import PLANS, StripeNet, grow
 from training.views import HEIGHT, WIDTH
 
 _WARM_UP = 0.03  # share of the run
@@ -42,16 +44,17 @@ class Settings(NamedTuple):
     views_each: int = 4
     weights: Weights = Weights()
     seed: int = 0
-    threads: int = 2
+    threads: int = 1
+    processes: int = 1
     compiled: bool = False
 
 
 class Run:
     """Everything of a run that a checkpoint keeps."""
 
-    def __init__(self, settings: Settings, person_count: int) -> None:
+    def __init__(self, settings: Settings, person_count: int, rank: int = 0) -> None:
         torch.manual_seed(settings.seed)
-        self.settings = settings
+        self.settings, self.rank = settings, rank
         plan = PLANS[settings.plan]
         self.student = StripeNet(plan).to(memory_format=torch.channels_last)
         self.average = StripeNet(plan).eval()
@@ -72,6 +75,11 @@ class Run:
         s = self.settings
         return self.step / s.steps if s.steps else self.seconds / (60 * s.minutes)
 
+    @property
+    def batch_number(self) -> int:
+        """Number of the batch of this step, another one in every process."""
+        return self.step * self.settings.processes + self.rank
+
     def save(self, path: Path) -> None:
         """Write a checkpoint, all of it or nothing."""
         parts = {name: getattr(self, name).state_dict() for name in ("student", "average", "classifier", "optimizer")}
@@ -80,9 +88,10 @@ class Run:
         path.with_suffix(".new").rename(path)  # a run killed here still has its last checkpoint
 
     def begin_with(self, network: StripeNet) -> None:
-        """Take over the weights of a trained network of the same plan."""
+        """Take over the weights of a trained network, of the same plan or one with fewer blocks."""
+        grown = grow(network, self.student.plan)
         for mine in (self.student, self.average):
-            mine.load_state_dict(network.state_dict())
+            mine.load_state_dict(grown.state_dict())
 
     def restore(self, path: Path) -> None:
         """Go on from a checkpoint."""
@@ -100,20 +109,53 @@ def load_network(checkpoint: Path) -> StripeNet:
     return network.eval()
 
 
-def fit(bank: Bank, folder: Path, settings: Settings, *, start: Path | None = None) -> None:
+def fit(bank: Path, folder: Path, settings: Settings, *, left_out: tuple[str, ...], start: Path | None = None) -> None:
     """Train, or go on with the run in `folder`: `checkpoint.pt`, `settings.json` and `log.jsonl`.
 
-    A new run begins with random weights, or with the averaged ones of another run's checkpoint, `start`.
+    A new run begins with random weights, or with the averaged ones of another run's checkpoint, `start`. Several
+    processes draw a batch each and step by their mean gradient: as if the batch were so many times as large.
     """
-    torch.set_num_threads(settings.threads)
     folder.mkdir(parents=True, exist_ok=True)
-    batches = Batches(bank, persons=settings.persons, views_each=settings.views_each, seed=settings.seed)
-    run = Run(settings, batches.person_count)
+    with TemporaryDirectory() as meeting:
+        work = bank, folder, settings, left_out, start, f"{meeting}/processes"
+        if settings.processes == 1:
+            _fit(0, *work)
+        else:
+            torch.multiprocessing.spawn(_fit, work, settings.processes)
+
+
+def _fit(
+    rank: int,
+    bank: Path,
+    folder: Path,
+    settings: Settings,
+    left_out: tuple[str, ...],
+    start: Path | None,
+    meeting: str,
+) -> None:
+    torch.set_num_threads(settings.threads)
+    if settings.processes > 1:
+        store = distributed.FileStore(meeting, settings.processes)
+        distributed.init_process_group("gloo", store=store, rank=rank, world_size=settings.processes)
+    batches = Batches(
+        load(bank, left_out=left_out), persons=settings.persons, views_each=settings.views_each, seed=settings.seed
+    )
+    run = Run(settings, batches.person_count, rank)
     checkpoint = folder / "checkpoint.pt"
     if checkpoint.exists():
         run.restore(checkpoint)
     elif start:
         run.begin_with(load_network(start))
+    steps = _train(run, batches)
+    if rank == 0:
+        _keep(steps, run, folder)
+    else:
+        deque(steps, maxlen=0)
+
+
+def _keep(steps: Iterator[dict[str, float]], run: Run, folder: Path) -> None:
+    """Follow a run with a bar, a log and checkpoints."""
+    checkpoint, settings = folder / "checkpoint.pt", run.settings
     (folder / "settings.json").write_text(json.dumps({**settings._asdict(), "weights": settings.weights._asdict()}))
     columns = (
         TextColumn("{task.description}"),
@@ -123,7 +165,7 @@ def fit(bank: Bank, folder: Path, settings: Settings, *, start: Path | None = No
     )
     with (folder / "log.jsonl").open("a") as log, Progress(*columns) as progress:
         bar = progress.add_task("training", total=1.0, completed=run.progress)
-        for row in _train(run, batches):
+        for row in steps:
             progress.update(bar, completed=run.progress, description=f"step {run.step}")
             if run.step % _LOG_EVERY == 0:
                 log.write(json.dumps(row) + "\n")
@@ -141,7 +183,7 @@ def _train(run: Run, batches: Batches) -> Iterator[dict[str, float]]:
     while run.progress < 1:
         start = time.monotonic()
         _set_learning_rate(run)
-        batch = batches.at(run.step)
+        batch = batches.at(run.batch_number)
         pixels = _pixels(batch, run)
         with torch.autocast("cpu", torch.bfloat16, enabled=_HALF):
             out = maps(pixels)
@@ -150,15 +192,33 @@ def _train(run: Run, batches: Batches) -> Iterator[dict[str, float]]:
         parts = losses(features, teacher, persons, run.classifier)
         run.optimizer.zero_grad()
         (parts * weights).sum().backward()
+        _share_gradients(run)
         run.optimizer.step()
         run.step += 1
         _follow(run.average, run.student, keep=min(_AVERAGE_KEEP, run.step / (run.step + 20)))
-        run.seconds += min(_LONGEST_STEP_S, time.monotonic() - start)
+        run.seconds += _mean(run, torch.tensor(min(_LONGEST_STEP_S, time.monotonic() - start))).item()
         smooth = 0.98 * smooth + 0.02 * parts.detach()
         shown = (smooth / (1 - 0.98 ** (run.step - first))).tolist()
         yield {"step": run.step, "seconds": run.seconds, "progress": run.progress} | dict(
             zip(Weights._fields, shown, strict=True)
         )
+
+
+def _share_gradients(run: Run) -> None:
+    if run.settings.processes == 1:
+        return
+    gradients = [w.grad for group in run.optimizer.param_groups for w in group["params"]]
+    shared = _mean(run, torch.cat([g.flatten() for g in gradients]))
+    for gradient, part in zip(gradients, shared.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(part.view_as(gradient))
+
+
+def _mean(run: Run, tensor: torch.Tensor) -> torch.Tensor:
+    """Replace a tensor by its mean over the processes."""
+    if run.settings.processes > 1:
+        distributed.all_reduce(tensor)
+        tensor /= run.settings.processes
+    return tensor
 
 
 def _set_learning_rate(run: Run) -> None:
@@ -170,7 +230,7 @@ def _set_learning_rate(run: Run) -> None:
 
 def _pixels(batch: Batch, run: Run) -> torch.Tensor:
     """Bring the images to the size of this part of the run, each a little brighter or darker."""
-    rng = np.random.default_rng([run.settings.seed, run.step, 1])
+    rng = np.random.default_rng([run.settings.seed, run.batch_number, 1])
     light = torch.from_numpy(rng.uniform(0.85, 1.15, (len(batch.images), 1, 1, 1)).astype(np.float32))
     pixels = torch.from_numpy(batch.images).permute(0, 3, 1, 2).float() * light
     size = (run.settings.height, run.settings.width)

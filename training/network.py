@@ -7,6 +7,7 @@ shirt from legs from shoes. Raw RGB pixels, 0-255, go in: the scale stands in fr
 training and inside its weights after `fold`.
 """
 
+from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -36,6 +37,7 @@ class Plan(NamedTuple):
 PLANS = {
     "first": Plan((16, 24), (Stage(40, 24, 2), Stage(96, 32, 3), Stage(192, 64, 4)), 128),
     "deep": Plan((16, 24), (Stage(40, 24, 2), Stage(112, 40, 5), Stage(192, 64, 5)), 128),
+    "deeper": Plan((16, 24), (Stage(40, 24, 2), Stage(96, 32, 6), Stage(192, 64, 6)), 128),
     "wide": Plan((24, 32), (Stage(64, 32, 2), Stage(128, 48, 3), Stage(224, 72, 3)), 128),
     "tiny": Plan((16, 24), (Stage(32, 16, 2), Stage(64, 24, 3), Stage(128, 32, 3)), 64),
 }
@@ -101,6 +103,25 @@ class StripeNet(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Turn pixels into features."""
         return self.pooled(self.maps(x))
+
+
+def grow(network: StripeNet, plan: Plan) -> StripeNet:
+    """Return the same function with as many blocks as `plan` has: a new one begins as the identity.
+
+    Goyal and others: Accurate, Large Minibatch SGD, 2017, section 5.1 (the last batch norm of a block begins at 0).
+    """
+    grown = StripeNet(plan)
+    for name, part in network.named_children():
+        if name != "blocks":
+            grown.get_submodule(name).load_state_dict(part.state_dict())
+    old, new = iter(network.blocks), iter(grown.blocks)
+    for before, after in zip(network.plan.stages, plan.stages, strict=True):
+        for number, block in enumerate(islice(new, after.blocks)):
+            if number < before.blocks:
+                block.load_state_dict(next(old).state_dict())
+            else:
+                nn.init.zeros_(block.expand[1].weight)
+    return grown
 
 
 def fold(network: StripeNet) -> StripeNet:
