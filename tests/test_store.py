@@ -158,7 +158,7 @@ class TestReadOnlyDisk:
             with pytest.raises(StorageUnavailableError):
                 gallery.remove(1)
             assert gallery.reader.count() == 50
-            assert "changes are refused: disk I/O error; look at its disk" in gallery.storage_failure
+            assert "changes are refused: Read-only file system; look at its disk" in gallery.storage_failure
             mount("-o", "remount,rw", disk)
             gallery.add(2, FEATURES)
         with opened(disk) as gallery:

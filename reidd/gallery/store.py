@@ -16,12 +16,17 @@ from reidd.gallery.cipher import Cipher
 from reidd.gallery.contents import Contents
 from reidd.gallery.rekeying import ENCRYPTED_LAYOUT, LAYOUT, cipher_of, meta_of, rekey
 from reidd.gallery.salvage import allocate, beside, finish_salvage, replace_damaged, sync
+from reidd.gallery.seal import seal, unseal
 
 log = logging.getLogger(__name__)
 
 RESERVE_BYTES = 4 << 20
 _MEMORY = Path("/dev/shm")  # noqa: S108  the disk cannot be written; a copy in memory can
 _ENTRIES_AT_ONCE = 1000
+_CHANGED_MEANWHILE = (
+    "bytes of the gallery store {!r} changed while no daemon held it; they hold nothing, so nothing is lost, but look "
+    "at its disk, with `dmesg`"
+)
 _ROWS_AT_ONCE = 64  # their pages fit into the reserve several times
 
 
@@ -49,6 +54,8 @@ class Store:
         # A write of which we cannot know whether it happened, to be taken back as soon as the disk is there.
         self._unsure: Delta | None = None
         self._connection: sqlite3.Connection | None = None
+        # The file is not what it was when it was closed.
+        self._changed_meanwhile = False
         self.failure: str | None = None
         """Why changes are refused, and what to do, as of the latest that was asked for."""
         try:
@@ -56,7 +63,7 @@ class Store:
             self._connection = self._connect()
             sync(path.parent)
         except tables.Error as error:
-            self.close()
+            self._disconnect()
             if not (_is_unwritable(error) and path.exists()):
                 raise _explained(error, path) from error
             self._refuse(error)
@@ -70,17 +77,19 @@ class Store:
             contents = tables.read(self._open_connection(), self._dim, self._cipher)
             if contents.damage:
                 lines = audit_table.readable(self._open_connection())
-                self.close()
+                self._disconnect()
                 kept = replace_damaged(self._path, lambda path: self._write_new(path, contents, lines))
                 self._connection = self._connect()
                 contents = contents._replace(damage=(*contents.damage, f"the damaged store is kept as {str(kept)!r}"))
+            elif self._changed_meanwhile:
+                contents = contents._replace(damage=(_CHANGED_MEANWHILE.format(str(self._path)),))
         except tables.Error as error:
             raise _explained(error, self._path) from error
         try:
             self._encrypt(self._open_connection())
         except tables.Error as error:
             # No room, mostly. What is there serves, and nothing is written until there is.
-            self.close()
+            self._disconnect()
             self._refuse(error)
         return contents
 
@@ -92,10 +101,11 @@ class Store:
         except tables.Error as error:
             # A full disk is the one failure after which SQLite knows that nothing happened.
             if not _is_full(error):
-                self.close()
+                self._disconnect()
             self._refuse(error)
             raise StorageUnavailableError(
-                f"nothing was changed: cannot write the gallery store {str(self._path)!r}: {error}; {_advice(error)}"
+                f"nothing was changed: cannot write the gallery store {str(self._path)!r}: {_reason(error)}; "
+                f"{_advice(error)}"
             ) from error
         # A removal proves nothing: it has the reserve.
         if self.failure and delta.added:
@@ -122,11 +132,10 @@ class Store:
             return {}
 
     def close(self) -> None:
-        """Let go of the file. Twice is fine."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with suppress(sqlite3.Error):
-                connection.close()
+        """Let go of the file, and seal it. Twice is fine."""
+        if self._connection is not None:
+            self._disconnect()
+            seal(self._path)
 
     def audit_lines(self, after: int, limit: int) -> list[tuple[int, str]]:
         """Give entries of the audit log after a number, oldest first. Raises StorageUnavailableError."""
@@ -150,12 +159,20 @@ class Store:
                 left.append(f"{file}, a damaged store that was kept; delete it")
         return left
 
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+
     def _refuse(self, error: Exception) -> None:
         # Once, not for each request: the log is on a disk too.
         if not self.failure:
-            log.warning("the gallery store %s cannot be written, so changes are refused: %s", self._path, error)
+            log.warning(
+                "the gallery store %s cannot be written, so changes are refused: %s", self._path, _reason(error)
+            )
         self.failure = (
-            f"the gallery store {str(self._path)!r} cannot be written, so changes are refused: {error}; "
+            f"the gallery store {str(self._path)!r} cannot be written, so changes are refused: {_reason(error)}; "
             f"{_advice(error)}; the next addition tries again"
         )
 
@@ -181,7 +198,7 @@ class Store:
         except tables.Error:
             # Some parts are written, and the removal as a whole was refused.
             self._unsure = removal.inverse()
-            self.close()
+            self._disconnect()
             raise
 
     def _open_connection(self) -> sqlite3.Connection:
@@ -202,6 +219,7 @@ class Store:
         return self._connection
 
     def _connect(self) -> sqlite3.Connection:
+        self._changed_meanwhile |= unseal(self._path)
         connection = tables.connect(self._path)
         try:
             self._cipher = self._checked_owner(tables.claim(connection, self._ours))
@@ -307,6 +325,9 @@ def _explained(error: Exception, path: Path) -> GalleryError:
             f"the gallery store {str(path)!r} is too damaged to read: {error}; restore a backup, or move it away "
             "to begin with an empty gallery"
         )
-    # Without the names of files that an OSError quotes: the one that matters is named already.
-    reason = getattr(error, "strerror", None) or error
-    return StorageUnavailableError(f"cannot open the gallery store {str(path)!r}: {reason}")
+    return StorageUnavailableError(f"cannot open the gallery store {str(path)!r}: {_reason(error)}")
+
+
+def _reason(error: Exception) -> object:
+    """Give what went wrong without the names of files that an OSError quotes: the one that matters is named already."""
+    return getattr(error, "strerror", None) or error
