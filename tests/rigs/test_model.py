@@ -1,16 +1,24 @@
 """The gallery against a list: whatever is done to both, through restarts, they agree."""
 
-import sys
 import tempfile
-from collections import deque
+from collections import Counter, deque
 from pathlib import Path
 from random import Random
+from typing import ClassVar
 
 import numpy as np
 import pytest
+from figures import note
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from reidd.distances import cosine_distance, unit
 from reidd.errors import GalleryError, RequestError
@@ -20,6 +28,7 @@ from reidd.gallery.policy import surplus
 STEPS_AT_ONCE = 50
 DIM, CAPACITY = 4, 12
 IDS = st.integers(0, 5)
+KEYS = st.none() | st.sampled_from([bytes([n]) * 32 for n in range(3)])
 FEATURES = np.random.default_rng(0).normal(size=(64, DIM)).astype(np.float32)
 
 
@@ -82,19 +91,30 @@ class ModelGallery:
 
 class GalleryMachine(RuleBasedStateMachine):
     taken = 0
+    opened: ClassVar[Counter] = Counter()
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory(dir="/dev/shm")
         self.model, self.newest = ModelGallery(), 0
         self.history: deque[tuple] = deque(maxlen=32)
-        self.open()
+        self.key: bytes | None = None
 
-    def open(self) -> None:
+    @initialize(key=KEYS)
+    def open(self, key) -> None:
         path = Path(self.folder.name)
         self.gallery = Gallery.open(
-            dim=DIM, space=bytes(32), capacity=CAPACITY, ring_path=path / "ring", store_path=path / "store", seed=0
+            dim=DIM,
+            space=bytes(32),
+            capacity=CAPACITY,
+            ring_path=path / "ring",
+            store_path=path / "store",
+            key=key,
+            old_key=self.key,
+            seed=0,
         )
+        self.key = key
+        GalleryMachine.opened[self.gallery.encrypted] += 1
         self.model.random = Random(0)
         self.reader = Reader(path / "ring")
         self.history.clear()
@@ -213,10 +233,11 @@ class GalleryMachine(RuleBasedStateMachine):
         self.gallery._random.setstate(generator)
         self.model.next_number = self.gallery._ledger._next_instance
 
-    @rule()
-    def restart(self):
+    @rule(key=KEYS)
+    def restart(self, key):
         self.gallery.close()
-        self.open()
+        # Once there is a key there is one for ever.
+        self.open(key or self.key)
 
     @invariant()
     def they_agree(self):
@@ -242,7 +263,7 @@ class GalleryMachine(RuleBasedStateMachine):
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("steps", [1_000, pytest.param(200_000, marks=pytest.mark.slow)])
 def test_the_gallery_agrees_with_a_list(steps):
-    GalleryMachine.taken = 0
+    GalleryMachine.taken, GalleryMachine.opened = 0, Counter()
     # Hypothesis takes fewer steps than it may.
     examples = int(1.6 * steps) // STEPS_AT_ONCE
     run_state_machine_as_test(
@@ -255,5 +276,10 @@ def test_the_gallery_agrees_with_a_list(steps):
             database=None,
         ),
     )
-    print(f"{GalleryMachine.taken} steps", file=sys.stderr)
+    opened = GalleryMachine.opened
+    note(
+        "the gallery against a list",
+        f"{GalleryMachine.taken} steps, opened {opened[False]} times plain, {opened[True]} times encrypted",
+    )
     assert GalleryMachine.taken > steps
+    assert min(opened[False], opened[True]) > 0

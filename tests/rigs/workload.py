@@ -10,17 +10,27 @@ from random import Random
 import numpy as np
 
 from reidd.errors import StorageUnavailableError, UnknownIdError
-from reidd.gallery import Gallery
+from reidd.gallery import Gallery, key
 
 DIM = 16
 CAPACITY = 200
 IDS = 20
 
 
-def opened(folder: Path | None, key: bytes | None = None) -> Gallery:
-    """Open the gallery whose store is in a folder, or one in memory."""
-    path = folder / "store" if folder else None
-    return Gallery.open(dim=DIM, space=bytes(32), capacity=CAPACITY, store_path=path, key=key)
+def opened(folder: Path | None) -> Gallery:
+    """Open the gallery whose store is in a folder, with the keys beside it, or one in memory."""
+    path, keys = None, {}
+    if folder is not None:
+        path = folder / "store"
+        keys = {name: key.read(folder / name) for name in ("key", "old_key") if (folder / name).exists()}
+    return Gallery.open(dim=DIM, space=bytes(32), capacity=CAPACITY, store_path=path, **keys)
+
+
+def change_key(folder: Path) -> None:
+    """Put a new key beside a store, which the next that opens it encrypts it with."""
+    if (folder / "key").exists():
+        (folder / "key").replace(folder / "old_key")
+    key.new(folder / "key")
 
 
 def transact(gallery: Gallery, n: int) -> None:
@@ -92,6 +102,11 @@ def work(folder: Path, first: int, acknowledge: Callable[[int], object], *, unti
                 continue
             n += 1
             acknowledge(n)
+
+
+def number(text: str, default: int) -> int:
+    """Give the last number that was acknowledged, of those written whole."""
+    return int((text.split("\n")[:-1] or [default])[-1])
 
 
 def forked(job: Callable[[int], object]) -> tuple[int, int]:
