@@ -6,8 +6,6 @@ import pytest
 from subjects import enrol
 
 import reidd
-from reidd import protocol
-from reidd.gallery import archive
 
 
 def test_features_are_one_row_of_unit_length_float32(identifier, image):
@@ -174,24 +172,3 @@ def test_an_engine_without_a_backend_says_what_is_missing_and_what_is_ready(iden
     with pytest.raises(reidd.RequestError, match="expected one of DNN"):
         identifier.load("STEAM")
     assert identifier.engine is reidd.Engine.TFLITE
-
-
-def test_more_ids_than_one_reply_holds_are_all_listed_and_saved(identifier, tmp_path):
-    many = protocol.MAX_ROWS + 5
-    for id, feature in enumerate(np.random.default_rng(0).normal(size=(many, 256))):
-        identifier.add_features_to_gallery(feature, id)
-    identifier.set_label(many - 1, "Zoe")
-    assert (identifier.ids(), identifier.id_labels()) == (list(range(many)), {many - 1: "Zoe"})
-    identifier.save_gallery(tmp_path / "all.npz")
-    assert archive.load(tmp_path / "all.npz").labels == {many - 1: "Zoe"}
-
-
-def test_more_forgotten_ids_than_one_reply_holds_stay_away(in_process, tmp_path):
-    many = protocol.MAX_ROWS + 5
-    for id, feature in enumerate(np.random.default_rng(0).normal(size=(many, 256))):
-        in_process.add_features_to_gallery(feature, id)
-    in_process.save_gallery(tmp_path / "all.npz")
-    for id in range(many):
-        in_process.forget(id)
-    assert in_process.load_gallery(tmp_path / "all.npz") == list(range(many))
-    assert in_process.count() == 0

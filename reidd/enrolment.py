@@ -1,0 +1,145 @@
+"""The methods of the published API that change the gallery, or list who is in it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from reidd import protocol
+from reidd.arguments import chunks, counted, feature_parts, image_parts, listed
+from reidd.images import Image
+from reidd.requester import Requester
+
+
+class Enrolment(Requester):
+    """Who is in the gallery: as which id, under which name, and for how long."""
+
+    def set_per_id_gallery_limit(self, count: int, drop_method: str) -> int:
+        """Keep at most `count` instances of each id; at once, and from now on.
+
+        Args:
+            count: 1 or more. Without a limit an id keeps all its instances until the gallery is full.
+            drop_method: which *stored* instance makes room when another is added: "drop_oldest", "drop_latest",
+                "drop_random", or "drop_redundant", the one most like its neighbours.
+
+        Returns:
+            How many instances were dropped at once.
+
+        Raises:
+            RequestError: the count is below 1, or there is no such method; names those there are.
+        """
+        request = protocol.SetPerIdGalleryLimit(count=counted(count), drop_method=drop_method)
+        return len(self._answer(protocol.Changed, request)[0].dropped)
+
+    def add_to_gallery(self, image: Image | Sequence[Image], id: int, flip_horizontal: bool = True) -> None:
+        """Store the feature of an image, or of each image of a list, under an id.
+
+        Args:
+            image: as in `extract_features`.
+            id: an integer in [0, 2^63 - 1], a numpy integer too.
+            flip_horizontal: as in `extract_features`.
+
+        Raises:
+            IdError: that is no id.
+            ImageError: that is no image; nothing was stored.
+            StorageUnavailableError: the daemon's disk failed; nothing was stored.
+        """
+        id = protocol.checked_id(id)
+        for chunk in chunks(listed(image)):
+            parts, frames = image_parts(chunk)
+            self._ask(protocol.AddToGallery(id=id, parts=parts, flip_horizontal=flip_horizontal), frames)
+
+    def add_features_to_gallery(self, features: np.ndarray, id: int) -> None:
+        """Store features, `(n, dim)` or `(dim,)` float, under an id, without a network; they are normalised."""
+        id = protocol.checked_id(id)
+        for part, frame in feature_parts(features):
+            self._ask(protocol.AddToGallery(id=id, parts=[part]), [frame])
+
+    def remove_from_gallery(self, id: int) -> None:
+        """Remove all instances of an id; `undo` brings them back, and `forget` makes it final.
+
+        Raises:
+            UnknownIdError: the gallery holds no instance of it.
+        """
+        self._ask(protocol.RemoveFromGallery(id=protocol.checked_id(id)))
+
+    def forget(self, id: int) -> protocol.Receipt:
+        """Erase an id for good: its instances, its label, what could be undone, what recent events said of it.
+
+        `remove_from_gallery` can be undone, and a backup brings the id back; this cannot, and a backup that is put
+        back later comes without it. An id that the gallery does not hold can be forgotten too, for backups may. Enrol
+        the id again and it is a new one. What could be undone is lost for all ids.
+
+        Returns:
+            The receipt: the numbers of the instances that went, the time, the audit log's entry about it, and what is
+            out of reach.
+        """
+        return self._answer(protocol.Receipt, protocol.Forget(id=protocol.checked_id(id)))[0]
+
+    def pin(self, id: int) -> None:
+        """Keep a full gallery from overwriting the instances of an id. Raises UnknownIdError."""
+        self._ask(protocol.Pin(id=protocol.checked_id(id)))
+
+    def unpin(self, id: int) -> None:
+        """Let a full gallery overwrite the instances of an id again. Raises UnknownIdError."""
+        self._ask(protocol.Unpin(id=protocol.checked_id(id)))
+
+    def rename(self, id: int, into_id: int) -> None:
+        """Give an id another number. Raises UnknownIdError, and RequestError when the number is taken."""
+        self._ask(protocol.Rename(id=protocol.checked_id(id), into_id=protocol.checked_id(into_id)))
+
+    def merge(self, id: int, into_id: int) -> None:
+        """Make all instances of an id another's, for they are the same person.
+
+        Raises UnknownIdError unless both are in the gallery.
+        """
+        self._ask(protocol.Merge(id=protocol.checked_id(id), into_id=protocol.checked_id(into_id)))
+
+    def move(self, instance: int, id: int) -> None:
+        """Make one instance, by its number, another id's. Raises RequestError when the gallery does not hold it."""
+        self._ask(protocol.Move(instance=counted(instance, "instance"), id=protocol.checked_id(id)))
+
+    def undo(self) -> str:
+        """Take the latest change of the gallery back; again for the one before. Returns what that had done, in words.
+
+        Raises RequestError when there is none: up to 32 are remembered, since the start.
+        """
+        return self._answer(protocol.Changed, protocol.Undo())[0].taken_back
+
+    def set_ttl(self, seconds: float | None, id: int | None = None) -> None:
+        """Let instances live so many seconds of serving, those of one id or all that are not pinned; None is for ever.
+
+        Time counts by the monotonic clock while the gallery is served, so that a board whose clock jumps loses nothing.
+        """
+        self._ask(protocol.SetTtl(seconds=seconds, id=None if id is None else protocol.checked_id(id)))
+
+    def set_label(self, id: int, label: str | None) -> None:
+        """Name an id for people; None takes the name away. Predictions carry it as `label`."""
+        self._ask(protocol.SetLabel(id=protocol.checked_id(id), label=label))
+
+    def clear(self) -> None:
+        """Forget every id."""
+        self._ask(protocol.Clear())
+
+    def id_records(self) -> list[protocol.IdRecord]:
+        """Every id with its number of instances and its label, in ascending order of ids."""
+        records: list[protocol.IdRecord] = []
+        while True:
+            request = protocol.Ids(after=records[-1].id if records else None)
+            reply, _ = self._answer(protocol.IdList, request)
+            if not reply.ids:
+                return records
+            records += reply.ids
+
+    def ids(self) -> list[int]:
+        """Every id of the gallery, in ascending order."""
+        return [record.id for record in self.id_records()]
+
+    def count(self, id: int | None = None) -> int:
+        """How many instances the gallery holds, of one id or of all; 0 for an id it does not know."""
+        only = [] if id is None else [protocol.checked_id(id)]
+        reply, _ = self._answer(protocol.IdList, protocol.Ids(only=only))
+        return reply.count if id is None else sum(record.count for record in reply.ids)
+
+    def id_labels(self) -> dict[int, str]:
+        """The names of those ids that have one."""
+        return {record.id: record.label for record in self.id_records() if record.label is not None}

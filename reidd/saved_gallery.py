@@ -1,0 +1,117 @@
+"""The methods of the published API that write the gallery to a file and read it again."""
+
+import os
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from reidd import protocol
+from reidd.enrolment import Enrolment
+from reidd.errors import FeatureSpaceError
+from reidd.gallery import Forgotten, Limit, Rows, Settings, archive, without_forgotten
+from reidd.service import float32_rows
+
+
+class SavedGallery(Enrolment):
+    """A gallery that can go into a file and come out of one."""
+
+    def save_gallery(self, path: str | os.PathLike[str]) -> None:
+        """Write all instances, with ids, labels, pins, limit and times to live, to one file: features, never images."""
+        space, dim = self._space()
+        origin = self._answer(protocol.ForgottenReply, protocol.Forgotten(limit=1))[0].origin
+        known, records = self._answer(protocol.IdList, protocol.Ids(only=[]))[0], self.id_records()
+        archive.save(
+            Path(path),
+            _collected(self._rows(), dim),
+            labels={record.id: record.label for record in records if record.label is not None},
+            space=space,
+            settings=Settings(
+                tuple(record.id for record in records if record.pinned),
+                {record.id: record.ttl_s for record in records if record.ttl_s is not None},
+                Limit(*known.limit) if known.limit else None,
+                known.ttl_s,
+            ),
+            origin=origin,
+        )
+
+    def load_gallery(self, path: str | os.PathLike[str], *, with_forgotten: bool = False) -> list[int]:
+        """Add all instances of a file that `save_gallery` wrote to this gallery, with their labels and pins.
+
+        The file's limit and its gallery's time to live come along when this gallery is empty.
+
+        Args:
+            path: the file.
+            with_forgotten: bring back what was forgotten here after the file was written, too.
+
+        Returns:
+            The ids that were left out, because they were forgotten.
+
+        Raises:
+            GalleryError: the file is damaged or is no saved gallery.
+            FeatureSpaceError: it holds features of another network.
+        """
+        saved = archive.load(Path(path))
+        if saved.space != self._space()[0]:
+            raise FeatureSpaceError(
+                f"{path} holds features of another network or preprocessing; enrol from images again"
+            )
+        was_empty = self.count() == 0
+        left_out: list[int] = []
+        if not with_forgotten:
+            saved, left_out = without_forgotten(saved, *self._forgotten())
+        for start, end in _runs(saved.rows.ids):
+            self.add_features_to_gallery(saved.rows.features[start:end], int(saved.rows.ids[start]))
+        for id, label in saved.labels.items():
+            self.set_label(id, label)
+        if saved.settings is not None:
+            self._adopt(saved.settings, whole=was_empty)
+        return left_out
+
+    def _adopt(self, settings: Settings, *, whole: bool) -> None:
+        for id in settings.pinned:
+            self.pin(id)
+        for id, ttl_s in settings.ttls_s.items():
+            self.set_ttl(ttl_s, id)
+        if whole and settings.limit is not None:
+            self.set_per_id_gallery_limit(*settings.limit)
+        if whole:
+            self.set_ttl(settings.ttl_s)
+
+    def _rows(self) -> Iterator[tuple[protocol.RowsReply, np.ndarray]]:
+        after = 0
+        while True:
+            reply, frames = self._answer(protocol.RowsReply, protocol.Rows(after=after))
+            if not reply.instances:
+                return
+            yield reply, float32_rows(reply.shape, frames[0])
+            after = reply.instances[-1]
+
+    def _forgotten(self) -> tuple[str, dict[int, Forgotten]]:
+        """The gallery's name, and every id that was forgotten here."""
+        known: dict[int, Forgotten] = {}
+        while True:
+            reply, _ = self._answer(protocol.ForgottenReply, protocol.Forgotten(after=max(known, default=None)))
+            if not reply.ids:
+                return reply.origin, known
+            known |= {r.id: Forgotten(r.time_ns, r.before, tuple(r.instances)) for r in reply.ids}
+
+
+def _runs(ids: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Start and end of each stretch of equal ids."""
+    edges = [0, *(np.flatnonzero(np.diff(ids)) + 1).tolist(), len(ids)]
+    return ((a, b) for a, b in pairwise(edges) if a < b)
+
+
+def _collected(pages: Iterator[tuple[protocol.RowsReply, np.ndarray]], dim: int) -> Rows:
+    replies, features = [], [np.empty((0, dim), np.float32)]
+    for reply, rows in pages:
+        replies.append(reply)
+        features.append(rows)
+    return Rows(
+        numbers=np.array([n for r in replies for n in r.instances], np.uint64),
+        ids=np.array([i for r in replies for i in r.ids], np.int64),
+        times_ns=np.array([t for r in replies for t in r.times_ns], np.int64),
+        features=np.concatenate(features),
+    )

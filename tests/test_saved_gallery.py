@@ -1,0 +1,27 @@
+"""A gallery in a file: all of it goes there, and what was forgotten does not come back."""
+
+import numpy as np
+
+from reidd import protocol
+from reidd.gallery import archive
+
+
+def test_more_ids_than_one_reply_holds_are_all_listed_and_saved(identifier, tmp_path):
+    many = protocol.MAX_ROWS + 5
+    for id, feature in enumerate(np.random.default_rng(0).normal(size=(many, 256))):
+        identifier.add_features_to_gallery(feature, id)
+    identifier.set_label(many - 1, "Zoe")
+    assert (identifier.ids(), identifier.id_labels()) == (list(range(many)), {many - 1: "Zoe"})
+    identifier.save_gallery(tmp_path / "all.npz")
+    assert archive.load(tmp_path / "all.npz").labels == {many - 1: "Zoe"}
+
+
+def test_more_forgotten_ids_than_one_reply_holds_stay_away(in_process, tmp_path):
+    many = protocol.MAX_ROWS + 5
+    for id, feature in enumerate(np.random.default_rng(0).normal(size=(many, 256))):
+        in_process.add_features_to_gallery(feature, id)
+    in_process.save_gallery(tmp_path / "all.npz")
+    for id in range(many):
+        in_process.forget(id)
+    assert in_process.load_gallery(tmp_path / "all.npz") == list(range(many))
+    assert in_process.count() == 0
