@@ -1,4 +1,4 @@
-"""Start a program that may do harm: bounded in memory, time and files, cut from the network, and not left behind.
+"""Start a program that is not left behind; one that may do harm also bounded in memory, time, files and network.
 
 This module is run by its path, with nothing but the standard library, and becomes the program: a process may leave
 its user name space only while it has one thread, and numpy starts more.
@@ -28,7 +28,16 @@ LIMITS = {
 
 def command(*program: str, network: bool) -> list[str]:
     """The command line that starts a program so, from this process; with `network` it keeps its network."""
-    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), "keep" if network else "cut", *program]
+    return _command("keep" if network else "cut", program)
+
+
+def ending(*program: str) -> list[str]:
+    """The command line that starts a program which does no harm, and is not left behind either."""
+    return _command("free", program)
+
+
+def _command(mode: str, program: tuple[str, ...]) -> list[str]:
+    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), mode, *program]
 
 
 def end_with(parent: int) -> None:
@@ -50,17 +59,23 @@ def cut_network(unshare: Callable[[int], int]) -> str:
     return os.strerror(error) if error else "cut"
 
 
-def main() -> None:
-    """Confine this process, then become the program that the arguments name."""
-    parent, network, *program = sys.argv[1:]
+def confine(*, network: bool) -> None:
+    """Bound this process for good, and cut it from the network unless it may keep that."""
     libc = ctypes.CDLL(None, use_errno=True)
     for kind, limit in LIMITS.items():
         hard = resource.getrlimit(kind)[1]
         bound = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
         resource.setrlimit(kind, (bound, bound))
     libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    if network == "cut":
+    if not network:
         os.environ[NETWORK] = cut_network(lambda flags: ctypes.get_errno() if libc.unshare(flags) else 0)
+
+
+def main() -> None:
+    """Confine this process unless it is free, then become the program that the arguments name."""
+    parent, mode, *program = sys.argv[1:]
+    if mode != "free":
+        confine(network=mode == "keep")
     # Last, for a process that changes its rights loses it.
     end_with(int(parent))
     os.execv(program[0], program)  # noqa: S606  (a command line without a shell is the point)

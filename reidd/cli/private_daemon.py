@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from reidd import places
+from reidd import confinement, places
 from reidd.client import Client
 from reidd.errors import BackendUnavailableError, ConnectionError
 
@@ -29,7 +29,8 @@ def private_daemon(
         command = [sys.executable, "-m", "reidd", "serve", "--model", model, "--config", str(config)]
         command += ["--runtime-folder", f"{folder}/run", "--state-folder", str((state or Path(folder)) / "state")]
         with log.open("wb") as output:
-            process = subprocess.Popen(command, stdout=output, stderr=output)  # noqa: S603  (our own command line)
+            # However this process ends: a daemon that nobody knows of must not be left.
+            process = subprocess.Popen(confinement.ending(*command), stdout=output, stderr=output)  # noqa: S603
         try:
             with Client(f"ipc://{folder}/run/{places.SOCKET}", timeout=START_S) as client:
                 _wait_until_ready(client, process, log)

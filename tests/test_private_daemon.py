@@ -1,0 +1,37 @@
+"""A daemon of one's own is there for the block, and no longer."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from reidd.cli.private_daemon import private_daemon
+
+HOLD = """
+import sys
+from reidd.cli.private_daemon import private_daemon
+with private_daemon("reidd/person") as client:
+    print(client.status().pid, flush=True)
+    sys.stdin.read()
+"""
+
+
+def is_there(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+def test_it_ends_with_the_block():
+    with private_daemon("reidd/person") as client:
+        pid = client.status().pid
+        assert is_there(pid)
+    assert not is_there(pid)
+
+
+def test_it_ends_with_a_command_that_is_killed():
+    with subprocess.Popen([sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as command:
+        pid = int(command.stdout.readline())
+        command.kill()
+    until = time.monotonic() + 10
+    while is_there(pid) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not is_there(pid)
