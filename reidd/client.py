@@ -12,12 +12,13 @@ import zmq
 
 from reidd import places, protocol
 from reidd.arguments import member
+from reidd.colors import checked_colors
 from reidd.connection import Connection, secure
 from reidd.engines import Accelerator, Engine
 from reidd.errors import RequestError, UnknownModelError
 from reidd.identifier import Identifier
 from reidd.keys import Credentials, credentials
-from reidd.model import ModelConfig, checked_colors
+from reidd.model import ModelConfig
 
 DEFAULT_TIMEOUT_S = 5.0
 LOAD_TIMEOUT_S = 60.0

@@ -1,6 +1,5 @@
 """A model folder: the network's files, how it wants its pixels, and what it is for."""
 
-import colorsys
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,9 @@ import numpy as np
 from msgspec import Meta
 
 from reidd import places
+from reidd.colors import checked_colors, generated_colors
 from reidd.errors import ConfigError, UnknownModelError
+from reidd.model_files import content, is_there
 
 FILE_NAME = "alwaysai.model.json"
 PURPOSE = "ReIdentification"
@@ -111,7 +112,7 @@ class ModelConfig:
         folders = places.model_folders() if folders is None else folders
         if model_id.count("/") == 1 and ".." not in model_id.split("/"):
             for folder in folders:
-                if (found := folder / model_id / FILE_NAME).is_file():
+                if is_there(found := folder / model_id / FILE_NAME):
                     return cls(found)
         known = ", ".join(available(folders)) or "none"
         looked = ", ".join(map(str, folders))
@@ -146,13 +147,10 @@ class ModelConfig:
         Runtimes get bytes, never a path: a mapped file that somebody truncates later is a SIGBUS.
         """
         path = self.base_dir / file.file
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be read ({error.strerror}); expected the network's file") from None
-        if file.sha256 is not None and hashlib.sha256(content).hexdigest() != file.sha256:
+        network = content(path, "the network's file")
+        if file.sha256 is not None and hashlib.sha256(network).hexdigest() != file.sha256:
             raise ConfigError(f"{path}: sha256 differs from the one in {self.origin.name}; fetch the model again")
-        return content
+        return network
 
     def feature_space(self) -> bytes:
         """32 bytes that name the space of this model's features: sha256 over its `model_file` and its preprocessing.
@@ -192,7 +190,7 @@ class ModelConfig:
         path = self.base_dir / name
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise ConfigError(f"{self.origin}: {key}: expected a file inside the model's folder, got {name!r}")
-        if not path.is_file():
+        if not is_there(path):
             raise ConfigError(f"{self.origin}: {key}: there is no file {path}")
         return path
 
@@ -200,14 +198,15 @@ class ModelConfig:
         if not self.parameters.label_file:
             return None
         path = self._inside("model_parameters.label_file", self.parameters.label_file)
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return [line.strip() for line in content(path, "one label per line").decode().splitlines() if line.strip()]
 
     def _read_colors(self) -> np.ndarray | None:
         if not self.labels or not self.parameters.colors_file:
             return generated_colors(len(self.labels)) if self.labels else None
         path = self._inside("model_parameters.colors_file", self.parameters.colors_file)
+        lines = content(path, "one B,G,R row per label").decode().splitlines()
         try:
-            rows = np.array([line.replace(",", " ").split() for line in path.read_text().splitlines() if line.strip()])
+            rows = np.array([line.replace(",", " ").split() for line in lines if line.strip()])
             return checked_colors(rows.astype(float), self.labels)
         except ValueError as error:
             raise ConfigError(f"{path}: expected one B,G,R row of 0-255 per label: {error}") from None
@@ -219,28 +218,9 @@ def available(folders: Sequence[Path]) -> list[str]:
     return sorted(found)
 
 
-def generated_colors(count: int) -> np.ndarray:
-    """`(count, 3)` uint8 BGR, far apart in hue (golden-ratio steps), the same on every run."""
-    rgb = [colorsys.hsv_to_rgb((0.1 + i * 0.618034) % 1, 0.75, 0.95) for i in range(count)]
-    return np.round(255 * np.array(rgb).reshape(count, 3)[:, ::-1]).astype(np.uint8)
-
-
-def checked_colors(colors: Any, labels: Sequence[str] | None) -> np.ndarray:
-    """`(len(labels), 3)` uint8; a ConfigError says what came instead."""
-    rows = np.asarray(colors)
-    expected = (len(labels or ()), 3)
-    if rows.shape != expected:
-        raise ConfigError(f"colors have shape {rows.shape}, expected {expected}: one BGR row per label")
-    if not ((rows >= 0) & (rows <= 255)).all():
-        raise ConfigError("colors must lie in 0 to 255")
-    return rows.astype(np.uint8)
-
-
 def _json(path: Path) -> Any:
     try:
-        return msgspec.json.decode(path.read_bytes())
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); expected a model's {FILE_NAME}") from None
+        return msgspec.json.decode(content(path, f"a model's {FILE_NAME}"))
     except msgspec.DecodeError as error:
         raise ConfigError(f"{path}: {error}") from None
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from reidd import places, protocol
 from reidd.arguments import member
+from reidd.colors import checked_colors
 from reidd.connection import Connection, obstacle
 from reidd.engines import Accelerator, Engine
 from reidd.errors import ConnectionError, NotLoadedError, PublishError, RequestError
@@ -18,7 +19,7 @@ from reidd.features import Extractor
 from reidd.gallery import Gallery
 from reidd.gallery.policy import checked_limit
 from reidd.identifier import Identifier
-from reidd.model import ModelConfig, checked_colors
+from reidd.model import ModelConfig
 from reidd.plugins import Registry
 from reidd.service import Answer, float32_rows
 from reidd.service.changes import GalleryService

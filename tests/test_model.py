@@ -1,7 +1,9 @@
 """Model folders: published ones are read, broken ones refused with the file, the key and what was expected."""
 
 import json
+import os
 import shutil
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -156,6 +158,32 @@ def test_models_are_searched_in_order(folder, tmp_path, monkeypatch):
 def test_an_unknown_model_says_where_it_looked_and_what_there_is(model_id):
     with pytest.raises(UnknownModelError, match="reidd/person"):
         ModelConfig.from_model_id(model_id)
+
+
+@contextmanager
+def ordinary_user():
+    """Whoever may not read everything, as root may."""
+    was = os.geteuid()
+    if was == 0:
+        os.seteuid(65534)
+    yield
+    os.seteuid(was)
+
+
+@pytest.mark.parametrize(
+    "closed", [".", "acme/reid", f"acme/reid/{FILE_NAME}", "acme/reid/names", "acme/reid/net.onnx"]
+)
+def test_what_may_not_be_read_of_a_model_says_how_to_allow_it(folder, short_folder, closed):
+    (folder / "names").write_text("adult")
+    changed(folder, label_file="names")
+    shutil.copytree(folder, short_folder / "models" / "acme" / "reid")
+    short_folder.chmod(0o755)
+    (short_folder / "models" / closed).chmod(0)
+    with ordinary_user(), pytest.raises(ConfigError, match=r"models/acme/reid/.*Permission denied.*chmod") as refused:
+        model = ModelConfig.from_model_id("acme/reid", [short_folder / "models"])
+        model.read(model.files[0])
+    (short_folder / "models" / closed).chmod(0o755)
+    assert "\n" not in str(refused.value)
 
 
 def test_labels_get_colours_that_are_the_same_on_every_run(folder):
