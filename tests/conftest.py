@@ -9,6 +9,7 @@ from pathlib import Path
 import machine
 import numpy as np
 import pytest
+from commands import Commands
 from subjects import Daemon, crops
 
 import reidd
@@ -31,6 +32,13 @@ def query_crops() -> list[tuple[int, np.ndarray]]:
 def image(gallery_crops) -> np.ndarray:
     """One real crop, of id 1."""
     return gallery_crops[0][1]
+
+
+@pytest.fixture(scope="session")
+def commands() -> Iterator[Commands]:
+    ready = Commands()
+    yield ready
+    ready.close()
 
 
 @pytest.fixture

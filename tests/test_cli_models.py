@@ -1,9 +1,8 @@
 """`reidd models`: what is there, whether all pairs agree on it, and how one's own comes in."""
 
 import json
+import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 
@@ -13,13 +12,11 @@ EMBEDDED = ModelConfig.from_model_id("reidd/person").base_dir
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
+def run(tmp_path, monkeypatch, commands):
     monkeypatch.setenv("REIDD_MODELS", str(tmp_path / "models"))
 
     def command(*arguments, status=0):
-        done = subprocess.run(
-            [sys.executable, "-m", "reidd", "models", *arguments], capture_output=True, text=True, check=False
-        )
+        done = commands.run("models", *arguments, env=os.environ)
         assert done.returncode == status, done.stdout + done.stderr
         return done
 
