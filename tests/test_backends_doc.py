@@ -57,15 +57,14 @@ def columns(table: str, *names: str) -> list[tuple[str, ...]]:
 
 
 @pytest.mark.parametrize("command", ["reidd backends", "reidd backends --check"])
-def test_the_docs_show_the_pairs_as_they_are_listed(tmp_path, command):
-    said = run(*command.split(), cwd=tmp_path, env=dict(os.environ))
+def test_the_docs_show_the_pairs_as_they_are_listed(commands, command):
+    said = commands.run(*command.split()[1:], env=os.environ).stdout
     names = ("engine", "accelerator", "plugin")
     assert columns(shown(command), *names) == columns(said, *names)
 
 
-def test_the_docs_show_what_the_doctor_looks_at(tmp_path):
-    env = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}
-    said = run("reidd", "doctor", cwd=tmp_path, env=env)
+def test_the_docs_show_what_the_doctor_looks_at(commands, tmp_path):
+    said = commands.run("doctor", env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}).stdout
     rows = [row for row in columns(said, "what") if not re.search("golden vectors on .*/(?!CPU)", *row)]
     assert columns(shown("reidd doctor"), "what") == rows  # without those of a machine that has more
     assert "XNNPACK runs 34 of 34 layers" in said

@@ -51,7 +51,7 @@ def test_c_answers_right_while_python_writes(program, gallery, tmp_path):
     gallery.set_limit(1, "drop_oldest")
     for id in range(50):
         gallery.add(id, FEATURES[id : id + 1])
-    probes, changes = np.tile(FEATURES[100:], (2000, 1)), 0
+    probes, changes = np.tile(FEATURES[100:], (1000, 1)), 0
     (tmp_path / "probes").write_bytes(probes.tobytes())
     with (tmp_path / "probes").open("rb") as asked, (tmp_path / "answers").open("wb") as answered:
         reader = subprocess.Popen([program, tmp_path / "ring"], stdin=asked, stdout=answered)

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -31,10 +29,9 @@ def encrypting(short_folder, key_file):
         started.process.wait()
 
 
-def run(*words, **variables):
-    command = [sys.executable, "-m", "reidd", *map(str, words)]
-    env = {**os.environ, **variables}
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=env)
+@pytest.fixture
+def run(commands):
+    return lambda *words, **variables: commands.run(*words, env={**os.environ, **variables})
 
 
 def on_disk(daemon: Daemon) -> bytes:
@@ -66,7 +63,7 @@ def test_nothing_on_its_disk_can_be_read_and_a_kill_costs_nothing(encrypting, ke
         assert client.status().damage == []
 
 
-def test_without_the_key_or_with_another_it_ends_and_touches_nothing(encrypting, key_file, short_folder):
+def test_without_the_key_or_with_another_it_ends_and_touches_nothing(encrypting, key_file, short_folder, run):
     enrolled(encrypting)
     encrypting.end()
     before = (encrypting.state / places.STORE).read_bytes()
@@ -82,7 +79,7 @@ def test_without_the_key_or_with_another_it_ends_and_touches_nothing(encrypting,
     assert not list(encrypting.state.glob("*damaged*"))
 
 
-def test_a_key_that_others_may_read_stops_it(key_file, short_folder):
+def test_a_key_that_others_may_read_stops_it(key_file, short_folder, run):
     key_file.chmod(0o644)
     started = run("serve", "--config", short_folder / "reidd.toml", "--runtime-folder", short_folder / "run")
     assert started.returncode == 78
@@ -90,7 +87,7 @@ def test_a_key_that_others_may_read_stops_it(key_file, short_folder):
     assert "Traceback" not in started.stderr
 
 
-def test_the_key_comes_as_a_credential_of_systemd(short_folder):
+def test_the_key_comes_as_a_credential_of_systemd(short_folder, run):
     credentials = short_folder / "credentials"
     credentials.mkdir()
     key.new(credentials / "gallery-key")
@@ -120,7 +117,7 @@ def test_a_plain_store_is_encrypted_at_the_start_with_a_key(daemon, short_folder
         again.end()
 
 
-def test_commands_make_a_key_say_what_is_encrypted_and_what_is_not(encrypting, key_file, short_folder):
+def test_commands_make_a_key_say_what_is_encrypted_and_what_is_not(encrypting, key_file, short_folder, run):
     made = run("keys", "gallery", short_folder / "new.key")
     assert "keep a copy elsewhere" in made.stdout
     assert (short_folder / "new.key").read_text().strip() not in made.stdout
@@ -135,7 +132,7 @@ def test_commands_make_a_key_say_what_is_encrypted_and_what_is_not(encrypting, k
     assert ["gallery", True, "encrypted on the disk"] in [[*found.values()] for found in looked]
 
 
-def test_a_saved_gallery_is_restored_into_an_encrypted_store(encrypting, key_file, short_folder):
+def test_a_saved_gallery_is_restored_into_an_encrypted_store(encrypting, key_file, short_folder, run):
     rows = enrolled(encrypting)
     with encrypting.client() as client:
         client.save_gallery(short_folder / "saved")

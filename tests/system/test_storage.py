@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -30,20 +29,14 @@ def on_a_small_disk(short_folder):
         subprocess.run(["umount", disk], check=True)
 
 
-def said(daemon, command):
+def said(commands, daemon, command):
     """What a command says of that daemon, and its exit status."""
-    done = subprocess.run(
-        [sys.executable, "-m", "reidd", command, "--endpoint", daemon.endpoint],
-        check=False,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "COLUMNS": "400"},
-    )
+    done = commands.run(command, "--endpoint", daemon.endpoint, env={**os.environ, "COLUMNS": "400"})
     # A table breaks lines where it likes.
     return "".join(done.stdout.split()), done.returncode
 
 
-def test_a_full_disk_is_told_until_an_addition_is_written_again(on_a_small_disk):
+def test_a_full_disk_is_told_until_an_addition_is_written_again(on_a_small_disk, commands):
     with on_a_small_disk.client() as client:
         assert client.status().storage_failure is None
         with pytest.raises(StorageUnavailableError):
@@ -52,7 +45,7 @@ def test_a_full_disk_is_told_until_an_addition_is_written_again(on_a_small_disk)
         failure = client.status().storage_failure
         assert "changes are refused: database or disk is full; make room on its disk" in failure
         for command, status in (("status", 0), ("doctor", 1)):
-            words, ended = said(on_a_small_disk, command)
+            words, ended = said(commands, on_a_small_disk, command)
             assert ("".join(failure.split()) in words, ended) == (True, status)
         client.clear()
         client.add_features_to_gallery(FEATURES[:1], 1)
