@@ -36,7 +36,10 @@ class Connection:
 
     def __init__(self, endpoint: str, timeout: float, credentials: Credentials | None = None):
         if endpoint.startswith("tcp:") and credentials is None:
-            raise ConfigError(f"{endpoint} takes a key; ask the daemon's operator for one (`reidd keys new NAME`)")
+            raise ConfigError(
+                f"{endpoint} takes a key: give the file that its operator makes with `reidd keys new NAME`; commands "
+                "find its name in REIDD_KEY"
+            )
         self.endpoint, self.timeout, self._credentials = endpoint, timeout, credentials
         self._lock = threading.Lock()
         self._socket: zmq.Socket[bytes] | None = None
@@ -178,6 +181,10 @@ def _checked(frames: Sequence[Any]) -> Sequence[Any]:
     return frames
 
 
+# The service first: a root who serves by hand leaves it files that it may not write.
+_START = "start the daemon with `systemctl start reidd` or, where it is no service, `reidd serve`"
+
+
 def obstacle(endpoint: str) -> str | None:
     """Why nobody listens at an ipc address, and what to do; None when somebody does, or when it cannot be seen."""
     if not endpoint.startswith("ipc://"):
@@ -190,8 +197,8 @@ def obstacle(endpoint: str) -> str | None:
             probe.connect(str(path))
         except OSError as error:
             reasons = {
-                errno.ENOENT: "there is no such socket; start the daemon with `reidd serve`",
-                errno.ECONNREFUSED: "the socket is there but nobody listens; start the daemon with `reidd serve`",
+                errno.ENOENT: f"there is no such socket; {_START}",
+                errno.ECONNREFUSED: f"the socket is there but nobody listens; {_START}",
                 errno.EAGAIN: "it accepts nobody: it hangs, or too many come at once",
                 errno.EACCES: f"you may not use the socket; join the group of {path}, then log in again",
             }

@@ -65,7 +65,9 @@ def test_the_docs_show_the_pairs_as_they_are_listed(commands, command):
 
 def test_the_docs_show_what_the_doctor_looks_at(commands, tmp_path):
     said = commands.run("doctor", env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}).stdout
-    rows = [row for row in columns(said, "what") if not re.search("golden vectors on .*/(?!CPU)", *row)]
+    # Without the second line of a long finding.
+    rows = [row for row in columns(said, "what") if row != ("",)]
+    rows = [row for row in rows if not re.search("golden vectors on .*/(?!CPU)", *row)]
     assert columns(shown("reidd doctor"), "what") == rows  # without those of a machine that has more
     assert "XNNPACK runs 34 of 34 layers" in said
 

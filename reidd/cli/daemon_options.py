@@ -1,5 +1,6 @@
 """The options that name a daemon or its configuration, and the client they give."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,8 @@ Endpoint = Annotated[
     str | None,
     typer.Option(envvar="REIDD_ENDPOINT", help="The daemon's address; by default this user's, else the machine's."),
 ]
+KEY = "REIDD_KEY"
+"""Names the file with the key that a daemon takes over tcp."""
 ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", envvar="REIDD_CONFIG", help="A reidd.toml; by default the machine's or yours."),
@@ -20,7 +23,7 @@ Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds to wait for an an
 
 
 def client(endpoint: str | None, timeout: float) -> "Client":
-    """Connect to a daemon; say at once when nobody listens, for a person is waiting."""
+    """Connect to a daemon, with the key that `REIDD_KEY` names; say at once when nobody listens, for a person waits."""
     from reidd import places
     from reidd.client import Client
     from reidd.connection import obstacle
@@ -29,4 +32,4 @@ def client(endpoint: str | None, timeout: float) -> "Client":
     endpoint = endpoint or places.default_endpoint()
     if reason := obstacle(endpoint):
         raise ConnectionError(f"no daemon at {endpoint}: {reason}")
-    return Client(endpoint, timeout=timeout)
+    return Client(endpoint, timeout=timeout, key=os.environ.get(KEY))

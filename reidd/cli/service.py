@@ -112,6 +112,7 @@ def status(json: show.Json = False, endpoint: Endpoint = None, timeout: Timeout 
     answer["space"] = answer["space"][:16] + "…"
     answer["ttl_s"] = "for ever" if answer["ttl_s"] is None else f"{answer['ttl_s']:g} s of serving"
     answer["pairs"] = Text("\n".join(_pair_line(pair) for pair in answer["pairs"]))
+    answer |= {key: "yes" if answer[key] else "no" for key in ("degraded", "encrypted")}
     answer["damage"] = Text("\n".join(answer["damage"]) or "none")
     answer["storage_failure"] = Text(answer["storage_failure"] or "none")
     show.table(("", "daemon"), [(key.replace("_", " "), value) for key, value in answer.items() if value is not None])
