@@ -35,7 +35,7 @@ def unit(features: np.ndarray) -> np.ndarray:
     if features.dtype != np.float32:
         with np.errstate(over="ignore"):  # what is too large for float32 becomes infinity, and is refused as such
             features = np.asarray(features, dtype=np.float32)
-    if all(map(_is_unit, features)):
+    if are_unit(features):
         return np.array(features)
     wide = features.astype(np.float64)
     lengths = np.sqrt(_dots(wide, wide))
@@ -48,7 +48,13 @@ def unit(features: np.ndarray) -> np.ndarray:
     return np.asarray(wide / lengths[..., np.newaxis], dtype=np.float32)
 
 
+def are_unit(features: np.ndarray) -> bool:
+    """Whether all rows of `(n, dim)` float32 have length 1 already."""
+    return all(map(_is_unit, features))
+
+
 def _is_unit(feature: np.ndarray) -> bool:
+    # Not `dot`, which warns of what is too large; comparing refuses NaN.
     return abs(float(np.vdot(feature, feature)) - 1) <= _ROUNDING
 
 

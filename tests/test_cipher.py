@@ -11,7 +11,8 @@ from reidd.gallery import Instance
 from reidd.gallery.cipher import SEALED_BYTES, Cipher
 
 KEY, SPACE = bytes(range(32)), bytes(32)
-INSTANCE = Instance(5, 7, 1_700_000_000, np.arange(8, dtype=np.float32))
+MOMENT = (5, 7, 1_700_000_000)
+INSTANCE = Instance(*MOMENT, np.arange(8, dtype=np.float32).tobytes())
 
 
 @pytest.fixture
@@ -20,27 +21,27 @@ def cipher() -> Cipher:
 
 
 def test_a_feature_opens_for_its_instance(cipher):
-    stored = cipher.sealed(INSTANCE).feature.tobytes()
+    stored = cipher.sealed(INSTANCE)
     assert len(stored) == 4 * 8 + SEALED_BYTES
-    assert INSTANCE.feature.tobytes() not in stored
-    assert cipher.feature(5, 7, 1_700_000_000, stored) == INSTANCE.feature.tobytes()
+    assert INSTANCE.feature not in stored
+    assert cipher.feature(*MOMENT, stored) == INSTANCE.feature
 
 
 @pytest.mark.parametrize("moved", [(6, 7, 1_700_000_000), (5, 8, 1_700_000_000), (5, 7, 0)])
 def test_a_feature_that_was_moved_does_not_open(cipher, moved):
-    assert cipher.feature(*moved, cipher.sealed(INSTANCE).feature.tobytes()) is None
+    assert cipher.feature(*moved, cipher.sealed(INSTANCE)) is None
 
 
 @pytest.mark.parametrize("other", [Cipher(KEY, bytes([1] * 32)), Cipher(bytes(32), SPACE)], ids=["space", "key"])
 def test_nothing_opens_in_another_space_or_with_another_key(cipher, other):
-    assert other.feature(*INSTANCE[:3], cipher.sealed(INSTANCE).feature.tobytes()) is None
+    assert other.feature(*MOMENT, cipher.sealed(INSTANCE)) is None
     assert other.label(7, cipher.sealed_label(7, "ann")) is None
     assert not other.made(cipher.check_value())
 
 
 @pytest.mark.parametrize("stored", [b"", b"short", bytes(60)])
 def test_what_was_never_sealed_does_not_open(cipher, stored):
-    assert cipher.feature(*INSTANCE[:3], stored) is None
+    assert cipher.feature(*MOMENT, stored) is None
     assert cipher.label(7, "no base64") is None
     assert not cipher.made(stored)
 
@@ -52,7 +53,7 @@ def test_a_label_opens_for_its_id_only(cipher):
 
 
 def test_no_two_sealings_are_alike(cipher):
-    assert len({cipher.sealed(INSTANCE).feature.tobytes()[:12] for _ in range(1000)}) == 1000
+    assert len({cipher.sealed(INSTANCE)[:12] for _ in range(1000)}) == 1000
 
 
 def test_a_missing_library_is_named_with_its_extra(monkeypatch):

@@ -109,14 +109,14 @@ class TestWritesInTheMiddleOfASearch:
 
     def test_a_distance_is_that_of_the_feature_that_is_there(self, gallery, reader, once):
         gallery.add(1, FEATURES[:1])
-        once(Instance(1, 1, 0, FEATURES[1]))
+        once(Instance(1, 1, 0, FEATURES[1].tobytes()))
         (match,) = reader.search(FEATURES[:1], top_k=1)
         assert match.nearest[0].distance == pytest.approx(1 - FEATURES[0] @ FEATURES[1], abs=1e-6)
 
     def test_nobody_is_named_by_a_feature_that_is_anothers_now(self, gallery, reader, once):
         gallery.add(1, FEATURES[:1])
         gallery.add(2, FEATURES[1:2])
-        once(Instance(3, 3, 0, FEATURES[0]))
+        once(Instance(3, 3, 0, FEATURES[0].tobytes()))
         (match,) = reader.search(FEATURES[:1], top_k=2)
         assert [nearest.id for nearest in match.nearest] == [2]
 

@@ -13,7 +13,7 @@ import pytest
 from galleries import DIM, SPACE, features, held, opened
 
 from reidd.errors import GalleryError, GalleryKeyError
-from reidd.gallery import Gallery, Instance, rekeying, tables
+from reidd.gallery import Gallery, rekeying, tables
 from reidd.gallery.changes import Identity
 from reidd.gallery.cipher import Cipher
 from reidd.gallery.contents import identity_crc, instance_crc
@@ -118,15 +118,15 @@ class TestDamage:
     def test_a_row_that_was_moved_is_noticed_though_its_checksum_is_right(self, store, tmp_path, swapped):
         number, id, time_ns, sealed = stored(store, "SELECT instance, id, time_ns, feature FROM instances LIMIT 1")
         number, id = (number, 2) if swapped == "id" else (9, id)
-        crc = instance_crc(Instance(number, id, time_ns, np.frombuffer(sealed, np.uint8)))
+        crc = instance_crc(number, id, time_ns, sealed)
         change(store, "UPDATE instances SET instance = ?, id = ?, crc = ? WHERE instance = 1", number, id, crc)
         with opened(tmp_path, key=KEY) as gallery:
             assert f"instance {number} does not match its checksum" in gallery.damage
             assert [number for number, _ in held(gallery)] == [2, 3, 4, 5]
 
     def test_a_row_of_a_plain_store_is_not_believed(self, store, tmp_path):
-        row = Instance(9, 9, 0, np.frombuffer(units(1)[0], np.float32))
-        change(store, "INSERT INTO instances VALUES (9, 9, 0, ?, ?)", instance_crc(row), row.feature.tobytes())
+        plain = units(1)[0]
+        change(store, "INSERT INTO instances VALUES (9, 9, 0, ?, ?)", instance_crc(9, 9, 0, plain), plain)
         with opened(tmp_path, key=KEY) as gallery:
             assert "instance 9 does not match its checksum" in gallery.damage
             assert 9 not in gallery.ids()

@@ -8,7 +8,6 @@ import pytest
 from galleries import DIM, feature, features, held, opened
 
 from reidd.errors import GalleryError
-from reidd.gallery import Instance
 from reidd.gallery.contents import instance_crc
 
 
@@ -34,11 +33,10 @@ class TestDamage:
     def test_a_row_that_was_written_wrong_is_set_aside_too(self, tmp_path):
         with opened(tmp_path) as gallery:
             gallery.add(1, features(2))
-        endless = np.full(DIM, np.inf, np.float32)
-        row = Instance(2, 1, 0, endless)
+        endless = np.full(DIM, np.inf, np.float32).tobytes()
         self.change(
             tmp_path,
-            f"UPDATE instances SET time_ns = 0, crc = {instance_crc(row)}, feature = x'{endless.tobytes().hex()}' "
+            f"UPDATE instances SET time_ns = 0, crc = {instance_crc(2, 1, 0, endless)}, feature = x'{endless.hex()}' "
             "WHERE instance = 2",
         )
         with opened(tmp_path) as gallery:

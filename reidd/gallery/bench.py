@@ -74,7 +74,8 @@ def _rows(features: np.ndarray) -> Rows:
 def _search(rows: Rows) -> Iterator[Figure]:
     size = len(rows.numbers)
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-        ring = Ring.create(Path(folder) / "ring", dim=DIM, capacity=size, space=_SPACE, rows=rows)
+        with Ring.create(Path(folder) / "ring", dim=DIM, capacity=size, space=_SPACE) as ring:
+            ring.fill(rows, next_instance=size + 1)
         reader, probe = Reader(Path(folder) / "ring"), rows.features[:1]
         block = ring.features.reshape(-1)
         reads: dict[str, Callable[[], object]] = {
@@ -154,10 +155,19 @@ def _enrolled(folder: Path, features: np.ndarray, per_transaction: int) -> Mappi
     keys = {"plain": None} | ({"encrypted": bytes(KEY_BYTES)} if find_spec("cryptography") else {})
     took_s: dict[str, list[float]] = {name: [] for name in (*keys, "bare")}
     with ExitStack() as stack:
+        # In shared memory, as the daemon's.
+        memory = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/dev/shm")))
         bare = stack.enter_context(closing(tables.connect(folder / "bare")))
         galleries = {
             name: stack.enter_context(
-                Gallery.open(dim=DIM, space=_SPACE, capacity=len(features), store_path=folder / name, key=key)
+                Gallery.open(
+                    dim=DIM,
+                    space=_SPACE,
+                    capacity=len(features),
+                    ring_path=memory / name,
+                    store_path=folder / name,
+                    key=key,
+                )
             )
             for name, key in keys.items()
         }

@@ -1,9 +1,11 @@
 """What a mutation changes: as told to the caller, and in a form that can be put together and taken back."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
+
+import msgspec
 
 from reidd.gallery.aging import Ages
 from reidd.gallery.audit import Head
@@ -11,7 +13,7 @@ from reidd.gallery.instance import Instance
 from reidd.gallery.policy import Limit
 
 
-class Change(NamedTuple):
+class Change(msgspec.Struct, frozen=True):
     """What a mutation did to instances, by number; where an id may not be clear, as `(instance, id)`."""
 
     added: tuple[int, ...] = ()
@@ -61,18 +63,17 @@ class Forgotten(NamedTuple):
     """Those that went."""
 
 
-@dataclass(slots=True)
-class Delta:
+class Delta(msgspec.Struct):
     """Instances that go and come, and settings before and after. One that goes and comes is rewritten."""
 
-    removed: dict[int, Instance] = field(default_factory=dict)
-    added: dict[int, Instance] = field(default_factory=dict)
-    identities: dict[int, tuple[Identity, Identity]] = field(default_factory=dict)
+    removed: dict[int, Instance] = {}
+    added: dict[int, Instance] = {}
+    identities: dict[int, tuple[Identity, Identity]] = {}
     limit: tuple[Limit | None, Limit | None] | None = None
     ages: tuple[Ages, Ages] | None = None
-    answers: dict[bytes, bytes | None] = field(default_factory=dict)
+    answers: dict[bytes, bytes | None] = {}
     """What the clients were told, by what a repeat has in common with the first; None takes an answer back."""
-    forgotten: dict[int, tuple[Forgotten | None, Forgotten | None]] = field(default_factory=dict)
+    forgotten: dict[int, tuple[Forgotten | None, Forgotten | None]] = {}
     audit: tuple[Head, Head, str] | None = None
     """The audit log's latest entry before and after, and the line of the latter."""
 

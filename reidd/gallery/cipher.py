@@ -5,8 +5,6 @@ import binascii
 import os
 from struct import Struct
 
-import numpy as np
-
 from reidd.errors import ConfigError
 from reidd.gallery.instance import Instance
 
@@ -39,10 +37,10 @@ class Cipher:
             ) from None
         self._gcm, self._forged, self._space = AESGCM(key), InvalidTag, space
 
-    def sealed(self, instance: Instance) -> Instance:
-        """Give an instance with its feature as it is stored: nonce, encrypted values, tag."""
+    def sealed(self, instance: Instance) -> bytes:
+        """Give the feature of an instance as it is stored: nonce, encrypted values, tag."""
         about = _INSTANCE.pack(b"feature", instance.number, instance.id, instance.time_ns)
-        return instance._replace(feature=np.frombuffer(self._seal(instance.feature.tobytes(), about), np.uint8))
+        return self._seal(instance.feature, about)
 
     def feature(self, number: int, id: int, time_ns: int, stored: bytes) -> bytes | None:
         """Give the feature of an instance, or None when this is not what was sealed for it under this key."""

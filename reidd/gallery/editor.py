@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 from random import Random
 
 import numpy as np
+from msgspec.structs import replace
 
 from reidd.errors import GalleryError, UnknownIdError
 from reidd.gallery.aging import FINEST_S, Ages, interval_s
 from reidd.gallery.changes import Delta, Forgotten, Identity
 from reidd.gallery.index import Index
-from reidd.gallery.instance import Instance
 from reidd.gallery.ledger import Ledger
 from reidd.gallery.policy import Limit, surplus
 
@@ -44,15 +44,9 @@ class Editor:
                 keep=limit.at_most - room_for,
                 drop_method=limit.drop_method,
                 random=self._random,
-                features=lambda numbers: np.stack([self._ledger.stored(number).feature for number in numbers]),
+                features=lambda numbers: np.stack([self._feature(number) for number in numbers]),
             )
         )
-
-    def put_in(self, id: int, time_ns: int, feature: np.ndarray) -> int:
-        """Take a new instance in; returns its number."""
-        number = self._ledger.number()
-        self._ledger.put_in(Instance(number, id, time_ns, feature))
-        return number
 
     def take_out(self, numbers: Iterable[int]) -> list[tuple[int, int]]:
         """Let stored instances go; returns `(instance, id)` of each."""
@@ -64,7 +58,7 @@ class Editor:
         """Make instances another id's; returns those that were not its already."""
         stored = {number: self._ledger.stored(number) for number in numbers}
         before = {number: instance for number, instance in stored.items() if instance.id != id}
-        after = {number: instance._replace(id=id) for number, instance in before.items()}
+        after = {number: replace(instance, id=id) for number, instance in before.items()}
         self._ledger.put(Delta(removed=before, added=after))
         return tuple(before)
 
@@ -97,6 +91,9 @@ class Editor:
         gone = self.take_out(old)
         self.forget_the_gone(id for _, id in gone)
         return gone
+
+    def _feature(self, number: int) -> np.ndarray:
+        return np.frombuffer(self._ledger.stored(number).feature, np.float32)
 
     def _ttls_s(self) -> dict[int, float]:
         """Give the time to live of every id that has one: its own, or unless it is pinned the gallery's."""

@@ -66,16 +66,10 @@ class Gallery(Members):
         """
         store = Store(store_path, dim=dim, space=space, key=key, old_key=old_key) if store_path else None
         try:
-            contents = store.load() if store is not None else Contents.none(dim)
             # Filled before it appears, so that no reader finds a gallery without anybody in it.
-            ring = Ring.create(
-                ring_path,
-                dim=dim,
-                capacity=capacity,
-                space=space,
-                rows=contents.rows,
-                next_instance=contents.next_instance,
-            )
+            with Ring.create(ring_path, dim=dim, capacity=capacity, space=space) as ring:
+                contents = store.load(ring.features) if store is not None else Contents.none(dim)
+                ring.fill(contents.rows, next_instance=contents.next_instance)
             return cls(ring, store, contents, seed=seed, clock_s=clock_s)
         except BaseException:
             if store is not None:

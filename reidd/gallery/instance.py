@@ -3,16 +3,18 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 
-class Instance(NamedTuple):
+class Instance(msgspec.Struct, frozen=True, gc=False):
     """One stored feature of an id. `number` is never used again; `time_ns` is wall time, a label and not an order."""
 
     number: int
     id: int
     time_ns: int
-    feature: np.ndarray
+    feature: bytes
+    """Its float32 values, as they lie in the ring and, without a key, in the store."""
 
 
 class Rows(NamedTuple):
@@ -26,4 +28,4 @@ class Rows(NamedTuple):
     def instances(self) -> Iterator[Instance]:
         """Give them one by one."""
         for number, id, time_ns, feature in zip(*self, strict=True):
-            yield Instance(int(number), int(id), int(time_ns), feature)
+            yield Instance(int(number), int(id), int(time_ns), feature.tobytes())

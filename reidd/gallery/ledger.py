@@ -28,7 +28,7 @@ class Ledger:
         self._transaction: Delta | None = None
         self._mutation: Delta | None = None
         self._history: deque[Delta] = deque()
-        self._remembered_rows = 0
+        self._remembered, self._unremembered = _Mutation(self, remember=True), _Mutation(self, remember=False)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -54,7 +54,7 @@ class Ledger:
         if self._draft is not None:
             raise RuntimeError("a draft has to come to its end before the next begins")
         self._transaction = Delta()
-        draft = self._draft = Draft(self, self._transaction, (self._history.copy(), self._remembered_rows))
+        draft = self._draft = Draft(self, self._transaction, self._history.copy())
         try:
             yield draft
         except BaseException:
@@ -67,7 +67,9 @@ class Ledger:
         """Take what happens inside as one mutation, which an error takes back whole; one inside another joins it."""
         if self._mutation is not None:
             return nullcontext()
-        return _Mutation(self, remember) if self._transaction is not None else self._alone(remember)
+        if self._transaction is None:
+            return self._alone(remember)
+        return self._remembered if remember else self._unremembered
 
     @contextmanager
     def _alone(self, remember: bool) -> Iterator[None]:
@@ -88,7 +90,7 @@ class Ledger:
             return
         self._transaction.extend(mutation)
         if remember and mutation:
-            self._remember(mutation)
+            self._history.append(mutation)
 
     def put(self, delta: Delta) -> None:
         """Do this now, as part of the open mutation."""
@@ -97,12 +99,18 @@ class Ledger:
         self._index.apply(delta)
         self._mutation.extend(delta)
 
-    def put_in(self, instance: Instance) -> None:
-        """Take a new instance in now, as part of the open mutation: what `put` does, at a third of its cost."""
+    def put_in(self, id: int, time_ns: int, feature: bytes) -> int:
+        """Take a new instance in now, as part of the open mutation: what `put` does, at a third of its cost.
+
+        Returns its number: never the same again, whatever becomes of the transaction.
+        """
         if self._mutation is None:
             raise RuntimeError("a change belongs to a mutation")
-        self._index.add(instance.number, instance.id)
-        self._mutation.added[instance.number] = instance
+        number = self._next_instance
+        self._next_instance = number + 1
+        self._index.add(number, id)
+        self._mutation.added[number] = Instance(number, id, time_ns, feature)
+        return number
 
     def answer(self, key: bytes, answer: bytes) -> None:
         """Keep what is told to a client, with the open transaction."""
@@ -116,11 +124,6 @@ class Ledger:
                 return open_delta.added[number]
         return self._writer.copy(number)
 
-    def number(self) -> int:
-        """Give the next instance its number. Never the same again, whatever becomes of the transaction."""
-        self._next_instance += 1
-        return self._next_instance - 1
-
     @property
     def next_instance(self) -> int:
         """The number the next instance will have."""
@@ -128,15 +131,11 @@ class Ledger:
 
     def last(self) -> Delta | None:
         """Take the latest mutation that can be taken back out of the history."""
-        if not self._history:
-            return None
-        self._remembered_rows -= self._history[-1].rows
-        return self._history.pop()
+        return self._history.pop() if self._history else None
 
     def forget(self) -> None:
         """Let go of what could be taken back."""
         self._history.clear()
-        self._remembered_rows = 0
 
     def note(self, acts: Sequence[Act]) -> Head:
         """Put one entry into the audit log together with the open transaction, which has none yet."""
@@ -151,13 +150,6 @@ class Ledger:
         """The latest entry of the audit log."""
         return self._audit
 
-    def _remember(self, mutation: Delta) -> None:
-        self._history.append(mutation)
-        self._remembered_rows += mutation.rows
-        # Their features stay in memory: what clears a large gallery cannot be taken back.
-        while len(self._history) > _REMEMBERED or self._remembered_rows > _REMEMBERED_ROWS:
-            self._remembered_rows -= self._history.popleft().rows
-
     def write(self, delta: Delta) -> None:
         """Write a draft's change to the disk, in any thread. Raises StorageUnavailableError."""
         if delta and self._store is not None:
@@ -166,23 +158,32 @@ class Ledger:
     def show(self, delta: Delta) -> None:
         """Show a draft's change, which is on the disk, to readers."""
         self._draft = None
+        self._forget_old()
         if not delta:
             return
         if delta.audit:
             self._audit = delta.audit[1]
         self._writer.apply(delta, next_instance=self._next_instance)
 
-    def take_back(self, delta: Delta, history: "tuple[deque[Delta], int]") -> None:
+    def take_back(self, delta: Delta, history: deque[Delta]) -> None:
         """Be as before a draft, whose change is not on the disk."""
         self._draft = None
         self._index.apply(delta.inverse())
-        self._history, self._remembered_rows = history
+        self._history = history
+
+    def _forget_old(self) -> None:
+        while len(self._history) > _REMEMBERED:
+            self._history.popleft()
+        # Their features stay in memory: what clears a large gallery cannot be taken back.
+        rows = sum([mutation.rows for mutation in self._history])
+        while rows > _REMEMBERED_ROWS:
+            rows -= self._history.popleft().rows
 
 
 class Draft:
     """A transaction whose mutations are made, but which is not on the disk and which no reader sees yet."""
 
-    def __init__(self, ledger: Ledger, delta: Delta, history: "tuple[deque[Delta], int]"):
+    def __init__(self, ledger: Ledger, delta: Delta, history: deque[Delta]):
         self._ledger, self._delta, self._history = ledger, delta, history
 
     def __bool__(self) -> bool:
@@ -205,7 +206,7 @@ class Draft:
 class _Mutation(AbstractContextManager[None]):
     """What `Ledger.mutation` gives. A generator would cost an enrolment as much as all the rest of it."""
 
-    def __init__(self, ledger: Ledger, remember: bool):
+    def __init__(self, ledger: Ledger, *, remember: bool):
         self._ledger, self._remember = ledger, remember
 
     def __enter__(self) -> None:

@@ -8,7 +8,7 @@ from random import Random
 
 import numpy as np
 
-from reidd.distances import unit
+from reidd.distances import are_unit, unit
 from reidd.errors import FeatureError, GalleryError, RequestError, UnknownIdError
 from reidd.gallery.aging import checked_ttl
 from reidd.gallery.changes import Change, Forgotten, Identity, Settings
@@ -102,16 +102,17 @@ class Members:
 
         Raises FeatureError for another shape, NaN, infinity or zeros, and GalleryError when no instance may make room.
         """
-        rows = self._checked(features)
+        rows = [feature.tobytes() for feature in self._checked(features)]
         numbers: list[int] = []
         dropped: list[tuple[int, int]] = []
         overwritten: list[tuple[int, int]] = []
         with self._ledger.mutation():
             for feature in rows:
-                dropped += self._edit.trim(id, room_for=1)
+                if self._index.limit is not None:
+                    dropped += self._edit.trim(id, room_for=1)
                 if len(self._index) >= self._capacity:
                     overwritten += self._edit.take_out([self._edit.oldest()])
-                numbers.append(self._edit.put_in(id, time.time_ns(), feature))
+                numbers.append(self._ledger.put_in(id, time.time_ns(), feature))
             if overwritten:
                 self._edit.forget_the_gone(gone for _, gone in overwritten)
         return Change(added=tuple(numbers), dropped=tuple(dropped), overwritten=tuple(overwritten))
@@ -165,7 +166,7 @@ class Members:
         with self._ledger.mutation():
             removed = self.clear().removed
             columns = zip(rows.ids.tolist(), rows.times_ns.tolist(), features, strict=True)
-            added = tuple(self._edit.put_in(*column) for column in columns)
+            added = tuple(self._ledger.put_in(id, time_ns, feature.tobytes()) for id, time_ns, feature in columns)
             for id, label in labels.items():
                 self.set_label(id, label)
             if settings is not None:
@@ -289,7 +290,8 @@ class Members:
             raise FeatureError(f"features are an array of float32; got {kind}")
         if features.ndim != 2 or features.shape[1] != self._dim or not len(features):
             raise FeatureError(f"features of this gallery have shape (n, {self._dim}); got {features.shape}")
-        return unit(features)
+        # As they are, for only their bytes are kept.
+        return features if features.dtype == np.float32 and are_unit(features) else unit(features)
 
     def _know(self, id: int, **known: object) -> None:
         with self._ledger.mutation():

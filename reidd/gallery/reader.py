@@ -110,7 +110,7 @@ class Reader:
             np.array([copy.number for copy in whole], np.uint64),
             np.array([copy.id for copy in whole], np.int64),
             np.array([copy.time_ns for copy in whole], np.int64),
-            np.array([copy.feature for copy in whole], np.float32).reshape(len(whole), ring.dim),
+            np.frombuffer(b"".join([copy.feature for copy in whole]), np.float32).reshape(len(whole), ring.dim),
         )
 
     def _map(self, path: Path) -> Ring:
@@ -185,8 +185,8 @@ def _torn(ring: Ring, layout: Layout, probe: np.ndarray, match: Match) -> list[i
     """
     slots = [int(layout.order[nearest.column]) for nearest in match.nearest]
     found = [ring.read(slot) for slot in slots]
-    features = np.array([np.zeros(ring.dim) if row is None else row.feature for row in found], np.float32)
-    distances = cosine_distance(probe[np.newaxis], features.reshape(-1, ring.dim))[0]
+    features = b"".join([(ring.nobody if row is None else row).feature for row in found])
+    distances = cosine_distance(probe[np.newaxis], np.frombuffer(features, np.float32).reshape(-1, ring.dim))[0]
     return [
         slot
         for slot, nearest, row, distance in zip(slots, match.nearest, found, distances, strict=True)

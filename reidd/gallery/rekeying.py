@@ -4,8 +4,6 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from reidd.errors import GalleryError, GalleryKeyError
 from reidd.gallery import tables
 from reidd.gallery.changes import Identity
@@ -69,7 +67,7 @@ def rekey(connection: sqlite3.Connection, dim: int, *, was: Cipher | None, now: 
         for row in _rows(connection):
             feature = stored_feature(*row, dim=dim, cipher=was)
             if feature is not None:
-                instance = Instance(*row[:3], np.frombuffer(feature, np.float32))
+                instance = Instance(*row[:3], feature)
                 *_, crc, stored = stored_instance(instance, now)
                 connection.execute(
                     "UPDATE instances SET crc = ?, feature = ? WHERE instance = ?", (crc, stored, instance.number)

@@ -1,13 +1,13 @@
 """The gallery's bytes in shared memory: the only file that knows their layout (docs/gallery.md has the offsets)."""
 
-import errno
 import mmap
 import os
 import struct
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from itertools import repeat
 from pathlib import Path
 from zlib import crc32
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from reidd.errors import FeatureSpaceError, GalleryError
 from reidd.gallery.instance import Instance, Rows
+from reidd.gallery.ring_file import new_mapping
 
 MAGIC = b"REIDDRNG"
 LAYOUT_VERSION = 1
@@ -31,7 +32,7 @@ _SLOT = np.dtype(
     [("sequence", "<u8"), ("id", "<i8"), ("instance", "<u8"), ("time_ns", "<i8"), ("crc", "<u4"), ("reserved", "<u4")]
 )
 _CHECKED = struct.Struct("<QqQq")  # the part of a slot its crc covers, before the feature
-_FIELDS = struct.Struct("<QqQqII")
+_CRC = struct.Struct("<I4x")  # and what is reserved
 _ALIGNMENT = 64
 
 
@@ -46,42 +47,30 @@ class Ring:
         self.space = bytes(mapping[_SPACE_AT : _SPACE_AT + _SPACE_BYTES])
         self.slots = np.frombuffer(mapping, _SLOT, self.capacity, HEADER_BYTES)
         self._mapping, self._sequences = mapping, self.slots["sequence"]
-        block = np.frombuffer(mapping, "<f4", self.capacity * self.dim, int(self._words[_FEATURES_AT]))
+        self._features_at = int(self._words[_FEATURES_AT])
+        block = np.frombuffer(mapping, "<f4", self.capacity * self.dim, self._features_at)
         self.features = block.reshape(self.capacity, self.dim)
-        self.nobody = Instance(0, FREE_ID, 0, np.zeros(self.dim, np.float32))
+        self.nobody = Instance(0, FREE_ID, 0, bytes(4 * self.dim))
         """What a free slot holds."""
 
     @classmethod
-    def create(
-        cls,
-        path: Path | None,
-        *,
-        dim: int,
-        capacity: int,
-        space: bytes,
-        rows: Rows | None = None,
-        next_instance: int = 1,
-    ) -> "Ring":
-        """Make a ring that holds `rows`, as a file in place of any older one, or in this process's memory.
+    @contextmanager
+    def create(cls, path: Path | None, *, dim: int, capacity: int, space: bytes) -> Iterator["Ring"]:
+        """Make a ring: a file that takes the place of any older one when the block ends, or in this process's memory.
 
         Raises GalleryError when there is too little room: rather now than SIGBUS at the first touch.
         """
-        count = 0 if rows is None else len(rows.numbers)
-        if count > capacity:
-            raise GalleryError(f"{count} instances do not fit into a gallery of {capacity}; raise the capacity")
         plan = _plan(dim, capacity)
-        with _new_mapping(path, plan[-1]) as mapping:
+        with new_mapping(path, plan[-1]) as mapping:
             words = np.frombuffer(mapping, "<u8", HEADER_BYTES // 8)
             words[_VERSION : _FILE_BYTES + 1] = plan
-            words[_NEXT_INSTANCE], words[_WRITER_PID] = next_instance, os.getpid()
+            words[_NEXT_INSTANCE], words[_WRITER_PID] = 1, os.getpid()
             words[_HEARTBEAT_NS] = time.monotonic_ns()
             mapping[_SPACE_AT : _SPACE_AT + _SPACE_BYTES] = space
             mapping[: len(MAGIC)] = MAGIC
             ring = cls(mapping, writable=True)
             ring.slots["id"] = FREE_ID
-            if rows is not None:
-                ring._fill(rows)
-        return ring
+            yield ring
 
     @classmethod
     def open(cls, path: Path, *, space: bytes | None = None) -> "Ring":
@@ -160,38 +149,38 @@ class Ring:
 
         Their sequences are odd meanwhile, and the crcs make a torn read noticeable.
         """
-        end = slot + len(instances)
-        writing = self._sequences[slot:end] + np.uint64(1)
-        self._sequences[slot:end] = writing
-        features = self.features[slot:end]
-        np.concatenate([instance.feature for instance in instances], out=features.reshape(-1))
-        fields = []
-        for sequence, (number, id, time_ns, _), feature in zip(writing.tolist(), instances, features, strict=True):
-            crc = crc32(feature, crc32(_CHECKED.pack(sequence + 1, id, number, time_ns)))
-            fields.append(_FIELDS.pack(sequence, id, number, time_ns, crc, 0))
-        at = HEADER_BYTES + slot * _SLOT.itemsize
-        self._mapping[at : at + len(fields) * _SLOT.itemsize] = b"".join(fields)
-        self._sequences[slot:end] = writing + np.uint64(1)
+        sequences = self._sequences[slot : slot + len(instances)]
+        sequences += np.uint64(1)
+        fields: list[bytes] = []
+        for sequence, row in zip((sequences + np.uint64(1)).tolist(), instances, strict=True):
+            checked = _CHECKED.pack(sequence, row.id, row.number, row.time_ns)
+            fields += (checked, _CRC.pack(crc32(row.feature, crc32(checked))))
+        block = np.frombuffer(bytearray(b"".join(fields)), _SLOT)
+        block["sequence"] -= np.uint64(1)
+        self._put(self._features_at + slot * 4 * self.dim, b"".join([row.feature for row in instances]))
+        self._put(HEADER_BYTES + slot * _SLOT.itemsize, block.tobytes())
+        sequences += np.uint64(1)
 
-    def _fill(self, rows: Rows) -> None:
-        """Put rows, oldest first, into the first slots of a new ring."""
+    def fill(self, rows: Rows, *, next_instance: int) -> None:
+        """Put rows, oldest first, into the first slots of a new ring; features that lie there already stay.
+
+        Raises GalleryError when they do not fit.
+        """
         n = len(rows.numbers)
+        if n > self.capacity:
+            raise GalleryError(f"{n} instances do not fit into a gallery of {self.capacity}; raise the capacity")
         slots = self.slots[:n]
         self.features[:n] = rows.features
         slots["id"], slots["instance"], slots["time_ns"] = rows.ids, rows.numbers, rows.times_ns
         slots["sequence"] = 2
-        checked = slots.tobytes()
-        starts = range(0, n * _SLOT.itemsize, _SLOT.itemsize)
-        crcs = (
-            crc32(feature, crc32(checked[at : at + _CHECKED.size]))
-            for at, feature in zip(starts, self.features[:n], strict=True)
-        )
-        slots["crc"] = np.fromiter(crcs, np.uint32, n)
+        checked = map(_CHECKED.pack, repeat(2), rows.ids.tolist(), rows.numbers.tolist(), rows.times_ns.tolist())
+        slots["crc"] = np.fromiter(map(crc32, self.features[:n], map(crc32, checked)), np.uint32, n)
         self._words[_COUNT] = self._words[_USED] = n
+        self._words[_NEXT_INSTANCE] = next_instance
 
     def read(self, slot: int) -> Instance | None:
         """Copy what is in a slot, or give None when it is free, being written, or damaged."""
-        fields, feature = self.slots[slot].tobytes(), self.features[slot].copy()
+        fields, feature = self.slots[slot].tobytes(), self.features[slot].tobytes()
         sequence, id, number, time_ns = _CHECKED.unpack_from(fields)
         crc = int.from_bytes(fields[_CHECKED.size : _CHECKED.size + 4], "little")
         if sequence % 2 or id == FREE_ID or crc32(feature, crc32(fields[: _CHECKED.size])) != crc:
@@ -201,7 +190,10 @@ class Ring:
     def copy(self, slot: int) -> Instance:
         """Copy what is in a slot, unchecked: for the writer, whom nobody can disturb."""
         _, id, number, time_ns = _CHECKED.unpack_from(self.slots[slot].tobytes())
-        return Instance(number, id, time_ns, self.features[slot].copy())
+        return Instance(number, id, time_ns, self.features[slot].tobytes())
+
+    def _put(self, at: int, content: bytes) -> None:
+        self._mapping[at : at + len(content)] = content
 
 
 def _plan(dim: int, capacity: int) -> tuple[int, ...]:
@@ -228,30 +220,3 @@ def _check_layout(mapping: mmap.mmap, path: Path) -> None:
             f"the gallery at {str(path)!r} has {len(mapping)} bytes and should have {plan[-1]}, or its header is "
             "damaged; restart the daemon to rebuild it"
         )
-
-
-@contextmanager
-def _new_mapping(path: Path | None, size: int) -> Iterator[mmap.mmap]:
-    """Map new zeroed bytes, which appear at `path` when the block ends well: readers never map a half-made file."""
-    if path is None:
-        yield mmap.mmap(-1, size)
-        return
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        file = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
-        try:
-            os.fchmod(file, 0o640)
-            # ftruncate succeeds on a full tmpfs and the first touch is SIGBUS; this says ENOSPC.
-            os.posix_fallocate(file, 0, size)
-            mapping = mmap.mmap(file, size)
-        finally:
-            os.close(file)
-        yield mapping
-        unfinished.rename(path)
-    except OSError as error:
-        with suppress(OSError):
-            unfinished.unlink()
-        advice = "; lower the capacity" if error.errno in (errno.ENOSPC, errno.ENOMEM) else ""
-        raise GalleryError(
-            f"cannot make a gallery of {size >> 20} MiB at {str(path)!r}: {error.strerror or error}{advice}"
-        ) from None

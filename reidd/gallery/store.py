@@ -8,6 +8,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+
 from reidd.errors import FeatureSpaceError, GalleryError, StorageUnavailableError
 from reidd.gallery import answers_table, audit_table, tables
 from reidd.gallery.audit import Head
@@ -69,12 +71,15 @@ class Store:
             self._refuse(error)
         allocate(self._reserve, RESERVE_BYTES)
 
-    def load(self) -> Contents:
-        """Read and check everything. Damage is reported, and what is whole moves to a new file."""
+    def load(self, room: np.ndarray | None = None) -> Contents:
+        """Read and check everything. Damage is reported, and what is whole moves to a new file.
+
+        With `room`, `(n, dim)`, the features are read right into it, if they fit.
+        """
         try:
             if self._connection is None:
-                return self._load_copy()
-            contents = tables.read(self._open_connection(), self._dim, self._cipher)
+                return self._load_copy(room)
+            contents = tables.read(self._open_connection(), self._dim, self._cipher, room)
             if contents.damage:
                 lines = audit_table.readable(self._open_connection())
                 self._disconnect()
@@ -255,7 +260,7 @@ class Store:
         with suppress(sqlite3.Error):
             tables.empty_log(connection)
 
-    def _load_copy(self) -> Contents:
+    def _load_copy(self, room: np.ndarray | None) -> Contents:
         """Read a store on a disk that cannot be written, where SQLite itself could not take its log into account."""
         with TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
             copy = Path(folder) / self._path.name
@@ -265,7 +270,7 @@ class Store:
             connection = tables.connect(copy)
             try:
                 self._cipher = self._checked_owner(tables.claim(connection, self._ours))
-                return tables.read(connection, self._dim, self._cipher)
+                return tables.read(connection, self._dim, self._cipher, room)
             finally:
                 connection.close()
 

@@ -4,7 +4,10 @@ import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
+
+import numpy as np
 
 from reidd.gallery import answers_table, audit_table
 from reidd.gallery.aging import Ages
@@ -28,6 +31,8 @@ from reidd.gallery.contents import (
 
 Error = (sqlite3.Error, OSError, UnicodeDecodeError)
 """What a file may raise. The last when SQLite's own message quotes a damaged name."""
+
+_ROWS_AT_ONCE = 256  # which the processor's caches hold
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -108,16 +113,19 @@ def write(
             audit_table.write(connection, delta.audit[1], delta.audit[2])
 
 
-def read(connection: sqlite3.Connection, dim: int, cipher: Cipher | None) -> Contents:
-    """Read and check everything; what cannot be read or is not what was written is told in `damage`."""
+def read(connection: sqlite3.Connection, dim: int, cipher: Cipher | None, room: np.ndarray | None = None) -> Contents:
+    """Read and check everything; what cannot be read or is not what was written is told in `damage`.
+
+    The features of the rows lie in `room`, if that is large enough.
+    """
     damage: list[str] = []
     state = ages = None
     with _noting(damage):
         state = State.decode(stored(connection, "state"))
         ages = decoded_ages(stored(connection, "ages"))
-    columns = Columns(dim, state.instances if state else 0, cipher)
-    for row in _rows_from_both_ends(connection, damage):
-        columns.take(*row)
+    columns, rows = Columns(dim, cipher, room), _rows_from_both_ends(connection, damage)
+    while some := list(islice(rows, _ROWS_AT_ONCE)):
+        columns.take(some)
     identities: dict[int, Identity] = {}
     with _noting(damage):
         for id, label, pinned, ttl_s, crc in connection.execute("SELECT id, label, pinned, ttl_s, crc FROM identities"):

@@ -36,14 +36,18 @@ class Writer:
             (self._slots.pop(number) for number in delta.removed if number not in delta.added), reverse=True
         )
         used = self.ring.used
-        # A row that replaces another takes its slot, so that a reader in between finds one of the two.
         placed: list[tuple[int, Instance]] = []
         for number, instance in delta.added.items():
+            # A row that replaces another takes its slot, so that a reader in between finds one of the two.
             slot = self._slots.get(number) if number in delta.removed else None
             if slot is None:
-                slot = emptied.pop() if emptied else heapq.heappop(self._free) if self._free else used
+                if emptied:
+                    slot = emptied.pop()
+                elif self._free:
+                    slot = heapq.heappop(self._free)
+                else:
+                    slot, used = used, used + 1
                 self._slots.put(number, slot)
-            used = max(used, slot + 1)
             placed.append((slot, instance))
         for slot in reversed(emptied):  # upwards, so that those side by side are emptied at once
             placed.append((slot, self.ring.nobody))
