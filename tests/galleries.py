@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reidd.gallery import Gallery
+from reidd.gallery import Gallery, Settings
 
 DIM = 8
 SPACE = bytes(range(32))
@@ -29,3 +29,22 @@ def held(gallery: Gallery) -> list[tuple[int, int]]:
     """Number and id of each instance, oldest first."""
     rows = gallery.reader.rows()
     return list(zip(rows.numbers.tolist(), rows.ids.tolist(), strict=True))
+
+
+IDS = range(100)
+"""Those that tests use: asked one by one, so that nothing stays known about one that is gone."""
+
+
+def labels_of(gallery: Gallery) -> dict[int, str]:
+    """The label of every id that has one."""
+    return {id: label for id in IDS if (label := gallery.label(id)) is not None}
+
+
+def pinned_of(gallery: Gallery) -> list[int]:
+    return [id for id in IDS if gallery.identity(id).pinned]
+
+
+def settings_of(gallery: Gallery) -> Settings:
+    """What holds beside instances and labels."""
+    ttls_s = {id: ttl_s for id in IDS if (ttl_s := gallery.identity(id).ttl_s) is not None}
+    return Settings(tuple(pinned_of(gallery)), ttls_s, gallery.limit, gallery.ttl_s)

@@ -1,7 +1,7 @@
 """Instances that live for some time only, on boards whose clocks jump."""
 
 import pytest
-from galleries import feature, opened
+from galleries import feature, labels_of, opened, settings_of
 
 from reidd.errors import RequestError
 from reidd.gallery import Gallery
@@ -57,7 +57,7 @@ class TestTimeToLive:
             gallery.set_ttl(50)
             assert self.live(gallery, clock, 40) == []
             gallery.undo()
-            assert gallery.settings().ttl_s == 1000
+            assert settings_of(gallery).ttl_s == 1000
             assert self.live(gallery, clock, 900) == []
             assert self.live(gallery, clock, 100) == [(1, 1)]
 
@@ -69,7 +69,7 @@ class TestTimeToLive:
             gallery.set_label(2, "eve")
             gallery.set_ttl(20, id=2)
             assert self.live(gallery, clock, 100) == [(2, 2)]
-            assert gallery.labels() == {}
+            assert labels_of(gallery) == {}
 
     def test_a_merged_id_keeps_the_time_that_one_of_them_had(self, clock):
         with self.opened(clock) as gallery:

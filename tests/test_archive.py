@@ -3,6 +3,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from galleries import labels_of, settings_of
 
 from reidd.errors import GalleryError
 from reidd.gallery import Gallery, Limit, Settings, archive
@@ -26,7 +27,9 @@ def saved(tmp_path):
         gallery.set_ttl(3600)
         gallery.set_limit(6, "drop_latest")
         rows = gallery.reader.rows()
-        archive.save(tmp_path / "gallery.npz", rows, labels=gallery.labels(), space=SPACE, settings=gallery.settings())
+        archive.save(
+            tmp_path / "gallery.npz", rows, labels=labels_of(gallery), space=SPACE, settings=settings_of(gallery)
+        )
     return tmp_path / "gallery.npz", rows
 
 
@@ -126,10 +129,10 @@ class TestRestoring:
             assert held.times_ns.tolist() == rows.times_ns.tolist()
             assert np.allclose(held.features, rows.features, atol=1e-6)
             assert held.numbers.tolist() == list(range(6, 26))
-            assert gallery.labels() == {3: "eve"}
-            assert gallery.settings() == backup.settings
+            assert labels_of(gallery) == {3: "eve"}
+            assert settings_of(gallery) == backup.settings
             gallery.undo()
-            assert (gallery.count(), gallery.settings()) == (5, Settings())
+            assert (gallery.count(), settings_of(gallery)) == (5, Settings())
 
     def test_a_backup_of_old_leaves_the_settings_as_they_are(self, tmp_path):
         with opened() as gallery:
@@ -137,7 +140,7 @@ class TestRestoring:
             gallery.set_limit(3, "drop_random")
             backup = archive.load(tmp_path / "old")
             gallery.restore(backup.rows, backup.labels, backup.settings)
-            assert gallery.settings() == Settings(limit=Limit(3, "drop_random"))
+            assert settings_of(gallery) == Settings(limit=Limit(3, "drop_random"))
 
     def test_a_backup_too_large_changes_nothing(self, saved):
         backup = archive.load(saved[0])

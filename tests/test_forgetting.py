@@ -4,7 +4,7 @@ import sqlite3
 
 import numpy as np
 import pytest
-from galleries import SPACE, feature, features, held, opened
+from galleries import SPACE, feature, features, held, labels_of, opened, pinned_of, settings_of
 
 from reidd.errors import RequestError
 from reidd.gallery import Gallery, archive, without_forgotten
@@ -23,7 +23,7 @@ def gallery(tmp_path):
 
 
 def saved(gallery: Gallery) -> Archive:
-    return Archive(gallery.reader.rows(), gallery.labels(), SPACE, gallery.settings(), gallery.origin)
+    return Archive(gallery.reader.rows(), labels_of(gallery), SPACE, settings_of(gallery), gallery.origin)
 
 
 def brought_back(saved: Archive, gallery: Gallery) -> list[int]:
@@ -35,7 +35,7 @@ def brought_back(saved: Archive, gallery: Gallery) -> list[int]:
 
 def test_an_id_is_gone_with_all_that_was_known_about_it(gallery):
     assert gallery.forget(1) == (1, 2, 3)
-    assert (gallery.ids(), gallery.labels(), gallery.pinned()) == ([2], {2: "bob"}, [])
+    assert (gallery.ids(), labels_of(gallery), pinned_of(gallery)) == ([2], {2: "bob"}, [])
 
 
 def test_nothing_is_left_to_undo(gallery):
@@ -62,16 +62,16 @@ def test_a_failure_takes_all_of_it_back(gallery):
     with pytest.raises(ZeroDivisionError), gallery.transaction():
         gallery.forget(1)
         raise ZeroDivisionError
-    assert (held(gallery), gallery.labels()[1], gallery.forgotten()) == (before, "eve", {})
+    assert (held(gallery), labels_of(gallery)[1], gallery.forgotten()) == (before, "eve", {})
     gallery.undo()
-    assert gallery.pinned() == []
+    assert pinned_of(gallery) == []
 
 
 def test_a_backup_from_before_comes_back_without_it(gallery):
     backup = saved(gallery)
     gallery.forget(1)
     assert brought_back(backup, gallery) == [1]
-    assert (gallery.ids(), gallery.labels()) == ([2], {2: "bob"})
+    assert (gallery.ids(), labels_of(gallery)) == ([2], {2: "bob"})
 
 
 def test_it_is_kept_in_mind_through_restarts(gallery, tmp_path):

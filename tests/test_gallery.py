@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from galleries import feature, features, opened
+from galleries import feature, features, labels_of, opened, pinned_of
 
 from reidd.errors import FeatureSpaceError, GalleryError, StorageUnavailableError
 from reidd.gallery import Reader
@@ -28,7 +28,7 @@ class TestRestart:
         with opened(tmp_path) as gallery:
             after = gallery.reader.rows()
             assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
-            assert (gallery.limit, gallery.labels(), gallery.pinned()) == ((4, "drop_random"), {2: "eve"}, [1])
+            assert (gallery.limit, labels_of(gallery), pinned_of(gallery)) == ((4, "drop_random"), {2: "eve"}, [1])
             assert gallery.damage == ()
 
     def test_numbers_are_not_used_again(self, tmp_path):

@@ -1,7 +1,7 @@
 """A change happens whole, can be taken back, and is seen only when it is done."""
 
 import pytest
-from galleries import feature, features, held, opened
+from galleries import feature, features, held, labels_of, opened
 from msgspec.structs import replace
 
 from reidd.errors import RequestError, UnknownIdError
@@ -21,10 +21,10 @@ class TestUndo:
         before = held(gallery)
         gallery.remove(1)
         assert replace(gallery.undo(), taken_back="") == Change(added=(1, 2))
-        assert (held(gallery), gallery.labels()) == (before, {1: "eve"})
+        assert (held(gallery), labels_of(gallery)) == (before, {1: "eve"})
         gallery.undo()
         assert replace(gallery.undo(), taken_back="") == Change(removed=2)
-        assert (gallery.ids(), gallery.labels()) == ([], {})
+        assert (gallery.ids(), labels_of(gallery)) == ([], {})
 
     def test_what_was_overwritten_comes_back(self, gallery):
         gallery.add(1, features(10))

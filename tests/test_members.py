@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from galleries import DIM, feature, features, held, opened
+from galleries import DIM, feature, features, held, labels_of, opened, pinned_of
 
 from reidd.errors import FeatureError, GalleryError, RequestError, UnknownIdError
 from reidd.gallery import Change, Limit
@@ -67,7 +67,7 @@ class TestAdding:
         gallery.add(1, feature(1))
         gallery.set_label(1, "eve")
         gallery.add(2, features(10))
-        assert gallery.labels() == {}
+        assert labels_of(gallery) == {}
 
 
 class TestLimit:
@@ -100,7 +100,7 @@ class TestLimit:
         gallery.add(1, feature(1))
         gallery.set_label(1, "eve")
         gallery.add(1, feature(2))
-        assert gallery.labels() == {1: "eve"}
+        assert labels_of(gallery) == {1: "eve"}
 
     @pytest.mark.parametrize(("count", "method"), [(0, "drop_oldest"), (-1, "drop_oldest"), (True, "drop_oldest")])
     def test_a_limit_below_1_is_refused(self, gallery, count, method):
@@ -118,7 +118,7 @@ class TestChangingIds:
         gallery.add(1, features(3))
         gallery.set_label(1, "eve")
         assert gallery.remove(1) == Change(removed=3)
-        assert (gallery.ids(), gallery.labels(), held(gallery)) == ([], {}, [])
+        assert (gallery.ids(), labels_of(gallery), held(gallery)) == ([], {}, [])
 
     @pytest.mark.parametrize(
         "mutate",
@@ -155,7 +155,7 @@ class TestChangingIds:
         gallery.set_label(1, "eve")
         gallery.pin(1)
         assert gallery.rename(1, 9) == Change(moved=(1, 2))
-        assert (held(gallery), gallery.labels(), gallery.pinned()) == ([(1, 9), (2, 9)], {9: "eve"}, [9])
+        assert (held(gallery), labels_of(gallery), pinned_of(gallery)) == ([(1, 9), (2, 9)], {9: "eve"}, [9])
 
     def test_renaming_to_an_id_there_is_points_to_merging(self, gallery):
         gallery.add(1, feature(1))
@@ -175,7 +175,7 @@ class TestChangingIds:
         gallery.add(2, features(2))
         gallery.set_label(1, "eve")
         assert gallery.merge(1, 2) == Change(moved=(1, 2), dropped=((1, 2),))
-        assert (held(gallery), gallery.labels()) == ([(2, 2), (3, 2), (4, 2)], {2: "eve"})
+        assert (held(gallery), labels_of(gallery)) == ([(2, 2), (3, 2), (4, 2)], {2: "eve"})
 
     def test_an_instance_moved_makes_room_like_a_new_one(self, gallery):
         gallery.set_limit(2, "drop_latest")

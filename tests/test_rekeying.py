@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from galleries import DIM, SPACE, features, held, opened
+from galleries import DIM, SPACE, features, held, labels_of, opened, settings_of
 
 from reidd.errors import GalleryError, GalleryKeyError
 from reidd.gallery import Gallery, rekeying, tables
@@ -61,7 +61,7 @@ def units(count: int) -> list[bytes]:
 
 def everything(gallery: Gallery) -> tuple:
     rows = gallery.reader.rows(limit=1000)
-    return held(gallery), rows.features.tobytes(), rows.times_ns.tolist(), gallery.labels(), gallery.settings()
+    return held(gallery), rows.features.tobytes(), rows.times_ns.tolist(), labels_of(gallery), settings_of(gallery)
 
 
 class TestEncryptedStore:
@@ -88,7 +88,7 @@ class TestEncryptedStore:
     def test_a_restart_finds_everything(self, store, tmp_path):
         with opened(tmp_path, key=KEY) as gallery:
             assert gallery.encrypted
-            assert (gallery.damage, gallery.labels(), gallery.settings().pinned) == ((), {2: "Annabelle"}, (2,))
+            assert (gallery.damage, labels_of(gallery), settings_of(gallery).pinned) == ((), {2: "Annabelle"}, (2,))
             assert held(gallery) == [(1, 1), (2, 1), (3, 1), (4, 2), (5, 2)]
             assert [row.tobytes() for row in gallery.reader.rows().features] == units(5)
 
@@ -137,7 +137,7 @@ class TestDamage:
         change(store, "UPDATE identities SET id = 1, crc = ?", crc)
         with opened(tmp_path, key=KEY) as gallery:
             assert "the label of id 1 was not written for that id" in gallery.damage
-            assert gallery.labels() == {}
+            assert labels_of(gallery) == {}
 
     def test_what_is_whole_of_a_damaged_store_moves_to_an_encrypted_one(self, store, tmp_path):
         change(store, "UPDATE instances SET feature = zeroblob(60) WHERE instance = 2")
@@ -146,7 +146,7 @@ class TestDamage:
         assert store.with_name("gallery.sqlite.damaged-1").exists()
         assert not [row for row in units(5) if row in written(tmp_path)]
         with opened(tmp_path, key=KEY) as gallery:
-            assert (gallery.damage, gallery.count(), gallery.labels()) == ((), 4, {2: "Annabelle"})
+            assert (gallery.damage, gallery.count(), labels_of(gallery)) == ((), 4, {2: "Annabelle"})
 
 
 class TestKey:
@@ -205,7 +205,7 @@ class TestConversion:
             assert "instance 2 does not match its checksum" in gallery.damage
             assert gallery.encrypted
         with opened(tmp_path, key=KEY) as gallery:
-            assert (gallery.damage, gallery.count(), gallery.labels()) == ((), 4, {1: "Annabelle"})
+            assert (gallery.damage, gallery.count(), labels_of(gallery)) == ((), 4, {1: "Annabelle"})
 
     @pytest.mark.parametrize("after_rows", [1, 300, 600, 890])
     def test_a_kill_in_the_middle_of_it_loses_nothing(self, tmp_path, after_rows):
@@ -262,7 +262,7 @@ class TestChangeOfTheKey:
             assert "instance 2 does not match its checksum" in gallery.damage
             assert [number for number, _ in held(gallery)] == [1, 3, 4, 5]
         with opened(tmp_path, key=OTHER_KEY) as gallery:
-            assert (gallery.damage, gallery.count(), gallery.labels()) == ((), 4, {2: "Annabelle"})
+            assert (gallery.damage, gallery.count(), labels_of(gallery)) == ((), 4, {2: "Annabelle"})
 
     def test_a_damaged_row_is_not_made_whole_by_writing_it_anew(self, store, tmp_path):
         change(store, "UPDATE instances SET time_ns = 1 WHERE instance = 2")

@@ -3,7 +3,6 @@
 import time
 
 import zmq
-from zmq.utils import monitor
 
 PROOF_WITHIN_S = 10.0
 _EVENTS = (
@@ -31,6 +30,9 @@ class Stranger:
     def refused(self, now: float) -> bool | None:
         """True once it was turned away, False when it was let in or nothing happened in time, None before."""
         if self._seen.poll(0):
+            # Here, for it brings asyncio along, which a daemon without tcp never needs.
+            from zmq.utils import monitor
+
             event = monitor.recv_monitor_message(self._seen)["event"]
             return bool(event == zmq.EVENT_HANDSHAKE_FAILED_AUTH)
         return False if now > self._until else None

@@ -16,11 +16,12 @@ from reidd.gallery.editor import Editor
 from reidd.gallery.index import Index
 from reidd.gallery.instance import Rows
 from reidd.gallery.ledger import Draft, Ledger
-from reidd.gallery.policy import Limit, checked_limit
+from reidd.gallery.policy import checked_limit
+from reidd.gallery.roll import Roll
 from reidd.gallery.telling import told
 
 
-class Members:
+class Members(Roll):
     """The members of a gallery, and everything that can be done to them."""
 
     def __init__(
@@ -33,50 +34,11 @@ class Members:
         seed: int | None,
         clock_s: Callable[[], float],
     ):
-        self._index, self._ledger, self._dim, self._capacity = index, ledger, dim, capacity
+        super().__init__(index, capacity)
+        self._ledger, self._dim = ledger, dim
         self._random = Random(seed)  # noqa: S311  chooses what to drop
         self._edit = Editor(index, ledger, self._random)
         self._clock_s, self._started_s = clock_s, clock_s() - index.ages.clock_s
-
-    @property
-    def capacity(self) -> int:
-        """How many instances there is room for."""
-        return self._capacity
-
-    @property
-    def limit(self) -> Limit | None:
-        """How many instances an id may keep and what goes to make room, or None for no limit."""
-        return self._index.limit
-
-    @property
-    def ttl_s(self) -> float | None:
-        """How many seconds of serving instances live, or None for ever; an id may have a time of its own."""
-        return self._index.ages.ttl_s
-
-    def ids(self) -> list[int]:
-        """List the distinct ids, ascending."""
-        return self._index.ids()
-
-    def count(self, id: int | None = None) -> int:
-        """Count the instances in the gallery, or of one id."""
-        return len(self._index) if id is None else len(self._index.numbers(id))
-
-    def labels(self) -> dict[int, str]:
-        """Give the label of every id that has one."""
-        return {id: known.label for id, known in self._index.identities.items() if known.label is not None}
-
-    def label(self, id: int) -> str | None:
-        """Give the label of one id, if it has one."""
-        known = self._index.identities.get(id)
-        return None if known is None else known.label
-
-    def identity(self, id: int) -> Identity:
-        """Tell what is known about an id."""
-        return self._index.identity(id)
-
-    def pinned(self) -> list[int]:
-        """List the ids whose instances a full gallery does not overwrite, ascending."""
-        return sorted(id for id, known in self._index.identities.items() if known.pinned)
 
     def transaction(self) -> AbstractContextManager[None]:
         """Make the mutations inside durable, and visible to readers, together.
@@ -138,21 +100,12 @@ class Members:
             self._ledger.forget()
         return gone
 
-    def forgotten(self) -> Mapping[int, Forgotten]:
-        """Tell which ids were forgotten, and when."""
-        return self._index.forgotten
-
     def clear(self) -> Change:
         """Remove everything but the limit. Instance numbers go on where they were."""
         with self._ledger.mutation():
             removed = self._edit.take_out(self._index.all_numbers())
             self._edit.forget_the_gone(id for _, id in removed)
         return Change(removed=len(removed))
-
-    def settings(self) -> Settings:
-        """Give what holds beside instances and labels."""
-        ttls_s = {id: known.ttl_s for id, known in self._index.identities.items() if known.ttl_s is not None}
-        return Settings(tuple(self.pinned()), ttls_s, self._index.limit, self._index.ages.ttl_s)
 
     def restore(self, rows: Rows, labels: Mapping[int, str], settings: Settings | None = None) -> Change:
         """Hold what a backup held, and nothing else: rows with their times under new numbers, labels and settings.

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from figures import note
+from galleries import settings_of
 from workload import CAPACITY, change_key, opened, state, transact
 
 from reidd.errors import GalleryKeyError, ReiddError
@@ -56,7 +57,7 @@ def outcomes(store: Path, stride: int) -> Iterator[str]:
 def everything(gallery: Gallery) -> tuple:
     """All that a store holds, so that a flip that leaves it equal was in a byte that holds nothing."""
     rows = gallery.reader.rows(limit=CAPACITY)
-    return *state(gallery), rows.numbers.tolist(), rows.times_ns.tolist(), gallery.settings(), gallery._index.ages
+    return *state(gallery), rows.numbers.tolist(), rows.times_ns.tolist(), settings_of(gallery), gallery._index.ages
 
 
 def outcome(folder: Path, expected: tuple) -> str:

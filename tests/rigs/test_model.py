@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from figures import note
+from galleries import labels_of, pinned_of
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -247,8 +248,8 @@ class GalleryMachine(RuleBasedStateMachine):
         assert list(zip(rows.numbers.tolist(), rows.ids.tolist(), strict=True)) == [row[:2] for row in self.model.rows]
         assert np.array_equal(rows.features, unit(FEATURES[[row[2] for row in self.model.rows]]).reshape(-1, DIM))
         assert self.gallery.ids() == sorted({id for _, id, _ in self.model.rows})
-        assert self.gallery.labels() == self.model.labels
-        assert self.gallery.pinned() == sorted(self.model.pinned)
+        assert labels_of(self.gallery) == self.model.labels
+        assert pinned_of(self.gallery) == sorted(self.model.pinned)
         assert self.gallery.limit == self.model.limit
 
     @invariant()

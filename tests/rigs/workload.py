@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 
 import numpy as np
+from galleries import labels_of
 
 from reidd.errors import StorageUnavailableError, UnknownIdError
 from reidd.gallery import Gallery, key
@@ -62,7 +63,7 @@ def state(gallery: Gallery) -> tuple[object, ...]:
     Without the instance numbers: a transaction that fails and is tried again uses up some.
     """
     rows = gallery.reader.rows(limit=CAPACITY)
-    return rows.ids.tolist(), rows.features.tobytes(), gallery.labels(), gallery.limit
+    return rows.ids.tolist(), rows.features.tobytes(), labels_of(gallery), gallery.limit
 
 
 class Oracle:
