@@ -50,12 +50,11 @@ def unit(features: np.ndarray) -> np.ndarray:
 
 def are_unit(features: np.ndarray) -> bool:
     """Whether all rows of `(n, dim)` float32 have length 1 already."""
-    return all(map(_is_unit, features))
-
-
-def _is_unit(feature: np.ndarray) -> bool:
-    # Not `dot`, which warns of what is too large; comparing refuses NaN.
-    return abs(float(np.vdot(feature, feature)) - 1) <= _ROUNDING
+    for feature in features:
+        # Not `dot`, which warns of what is too large. NaN is within nothing.
+        if not abs(float(np.vdot(feature, feature)) - 1) <= _ROUNDING:
+            return False
+    return True
 
 
 def cosine_distance(probes: np.ndarray, features: np.ndarray) -> np.ndarray:

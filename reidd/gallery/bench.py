@@ -173,6 +173,8 @@ def _enrolled(folder: Path, features: np.ndarray, per_transaction: int) -> Mappi
         }
         for start in range(0, len(features), per_transaction):
             rows = range(start, start + per_transaction)
+            # In the processor's caches, as what a socket has just given; else who is first fetches them for the others.
+            features[rows.start : rows.stop].sum()
             for name, gallery in galleries.items():
                 began = time.perf_counter()
                 _enrol(gallery, features, rows)

@@ -64,7 +64,7 @@ class Members(Roll):
 
         Raises FeatureError for another shape, NaN, infinity or zeros, and GalleryError when no instance may make room.
         """
-        rows = [feature.tobytes() for feature in self._checked(features)]
+        rows = self._unit_rows(features)
         numbers: list[int] = []
         dropped: list[tuple[int, int]] = []
         overwritten: list[tuple[int, int]] = []
@@ -115,11 +115,11 @@ class Members(Roll):
         """
         if len(rows.numbers) > self._capacity:
             raise GalleryError(f"{len(rows.numbers)} instances do not fit into a gallery of {self._capacity}")
-        features = self._checked(rows.features) if len(rows.numbers) else rows.features
+        features = self._unit_rows(rows.features) if len(rows.numbers) else []
         with self._ledger.mutation():
             removed = self.clear().removed
             columns = zip(rows.ids.tolist(), rows.times_ns.tolist(), features, strict=True)
-            added = tuple(self._ledger.put_in(id, time_ns, feature.tobytes()) for id, time_ns, feature in columns)
+            added = tuple(self._ledger.put_in(*column) for column in columns)
             for id, label in labels.items():
                 self.set_label(id, label)
             if settings is not None:
@@ -237,14 +237,17 @@ class Members(Roll):
             taken_back=told(latest),
         )
 
-    def _checked(self, features: np.ndarray) -> np.ndarray:
+    def _unit_rows(self, features: np.ndarray) -> list[bytes]:
+        """Give features as they are stored: scaled to length 1, each on its own."""
         if not isinstance(features, np.ndarray) or features.dtype.kind != "f":
             kind = getattr(features, "dtype", type(features).__name__)
             raise FeatureError(f"features are an array of float32; got {kind}")
         if features.ndim != 2 or features.shape[1] != self._dim or not len(features):
             raise FeatureError(f"features of this gallery have shape (n, {self._dim}); got {features.shape}")
-        # As they are, for only their bytes are kept.
-        return features if features.dtype == np.float32 and are_unit(features) else unit(features)
+        if not (features.dtype == np.float32 and are_unit(features)):
+            features = unit(features)
+        stored, row_bytes = features.tobytes(), 4 * self._dim
+        return [stored[at : at + row_bytes] for at in range(0, len(stored), row_bytes)]
 
     def _know(self, id: int, **known: object) -> None:
         with self._ledger.mutation():

@@ -31,13 +31,14 @@ class Numbered:
 
     def put(self, number: int, value: int) -> None:
         """Give a number its value."""
-        if not self._numbers or number > self._numbers[-1]:
-            self._numbers.append(number)
+        numbers = self._numbers
+        if not numbers or number > numbers[-1]:
+            numbers.append(number)
             self._values.append(value)
             return
-        at = bisect_left(self._numbers, number)
-        if self._numbers[at] != number:
-            self._numbers.insert(at, number)
+        at = bisect_left(numbers, number)
+        if numbers[at] != number:
+            numbers.insert(at, number)
             self._values.insert(at, value)
             return
         self._gone -= self._values[at] == _GONE
