@@ -9,7 +9,7 @@ import pytest
 from galleries import features, opened
 
 from reidd.errors import GalleryError, StorageUnavailableError
-from reidd.gallery import Act, Check, Head, store
+from reidd.gallery import Act, Check, Head, audit_pages
 from reidd.gallery.audit import written
 
 FORGET = Act(who="uid 1000", what="forget", id=7, removed=3)
@@ -31,7 +31,7 @@ def flaw(lines: list[str], head: Head) -> str | None:
 
 
 def stored(folder) -> tuple[list[str], Head]:
-    pages = list(store.audit_pages(folder / "gallery.sqlite"))
+    pages = list(audit_pages.pages(folder / "gallery.sqlite"))
     return [line for page, _ in pages for line in page], pages[-1][1]
 
 

@@ -66,10 +66,10 @@ def audit(
 
 def _pages(folder: Path | None, endpoint: str | None, timeout: float) -> "Iterator[tuple[Sequence[str], Head]]":
     from reidd import places
-    from reidd.gallery import Head, store
+    from reidd.gallery import Head, audit_pages
 
     if folder is not None:
-        yield from store.audit_pages(folder / places.STORE)
+        yield from audit_pages.pages(folder / places.STORE)
         return
     with client(endpoint, timeout) as daemon:
         for page in daemon.audit_pages():

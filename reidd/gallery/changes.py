@@ -100,6 +100,13 @@ class Delta(msgspec.Struct):
             (self.audit[1], self.audit[0], "") if self.audit else None,
         )
 
+    def parts(self, rows: int) -> "list[Delta]":
+        """Cut a removal into parts of so many instances, and what remains."""
+        removed = list(self.removed.items())
+        parts = [Delta(removed=dict(removed[at : at + rows])) for at in range(0, len(removed), rows)]
+        rest = Delta(identities=self.identities, limit=self.limit, forgotten=self.forgotten, audit=self.audit)
+        return [*parts, rest]
+
     def extend(self, later: "Delta") -> None:
         """Make this the change that does both, one after the other."""
         # Asked first, for most changes are one instance that comes, and empty loops take longer than all the rest.

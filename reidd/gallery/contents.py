@@ -1,19 +1,15 @@
 """What a stored gallery consists of, and the checksums by which damage to any of it is noticed."""
 
 import json
-from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from struct import Struct
-from struct import error as StructError  # noqa: N812  (it is named so)
 from types import MappingProxyType
 from typing import Any, NamedTuple
 from zlib import crc32
 
 import msgspec
-import numpy as np
 
-from reidd.distances import UNIT_TOLERANCE
 from reidd.gallery.aging import Ages
 from reidd.gallery.audit import Head
 from reidd.gallery.changes import Forgotten, Identity
@@ -21,9 +17,7 @@ from reidd.gallery.cipher import SEALED_BYTES, Cipher
 from reidd.gallery.instance import Instance, Rows
 from reidd.gallery.policy import Limit
 
-_NUMBERS = Struct("<qqq")
-# When the counter itself is lost, numbers go on far above any that can have been given.
-_LEAP = 1_000_000
+NUMBERS = Struct("<qqq")
 
 
 class State(NamedTuple):
@@ -126,12 +120,12 @@ class Contents(NamedTuple):
     @classmethod
     def none(cls, dim: int) -> "Contents":
         """Give the contents of a new store."""
-        return cls(Columns(dim).rows(), {}, None, 1)
+        return cls(Rows.none(dim), {}, None, 1)
 
 
 def instance_crc(number: int, id: int, time_ns: int, stored: bytes) -> int:
     """Checksum a stored instance: numbers, time, and the feature as it lies there."""
-    return crc32(stored, crc32(_NUMBERS.pack(number, id, time_ns)))
+    return crc32(stored, crc32(NUMBERS.pack(number, id, time_ns)))
 
 
 def identity_crc(id: int, identity: Identity) -> int:
@@ -159,16 +153,6 @@ def stored_feature(
     return cipher.feature(number, id, time_ns, stored) if cipher else stored
 
 
-def _all_whole(rows: Sequence[Sequence[Any]], stored_bytes: int) -> bool:
-    """Whether all of some rows are what was written: what `stored_feature` checks one by one, in half of its time."""
-    numbers, ids, times_ns, crcs, stored = zip(*rows, strict=True)
-    try:
-        found = tuple(map(crc32, stored, map(crc32, map(_NUMBERS.pack, numbers, ids, times_ns))))
-    except (StructError, TypeError):
-        return False
-    return found == crcs and min(numbers) > 0 and min(ids) >= 0 and set(map(len, stored)) == {stored_bytes}
-
-
 def stored_identity(id: int, identity: Identity, cipher: Cipher | None) -> Identity:
     """Give what is known about an id as it is stored."""
     if cipher is None or identity.label is None:
@@ -182,88 +166,3 @@ def read_identity(id: int, stored: Identity, cipher: Cipher | None) -> Identity 
         return stored
     label = cipher.label(id, stored.label)
     return None if label is None else replace(stored, label=label)
-
-
-class Columns:
-    """Takes in stored rows, those that are whole, and counts what they say about the store's digest."""
-
-    def __init__(self, dim: int, cipher: Cipher | None = None, room: np.ndarray | None = None):
-        """Begin with none. Features go into `room` `(n, dim)`, as far as it is large enough."""
-        self._dim, self._cipher, self.digest = dim, cipher, 0
-        self.damage: list[str] = []
-        self._numbers, self._ids, self._times_ns = array("Q"), array("q"), array("q")
-        self._features = np.empty((0, dim), np.float32) if room is None else room
-
-    def take(self, rows: Sequence[Sequence[Any]]) -> None:
-        """Check rows as SQLite gave them, whatever they hold, and keep those that are what was written."""
-        features = self._opened(rows)
-        if None in features:
-            damaged = [row[0] for row, feature in zip(rows, features, strict=True) if feature is None]
-            self.damage += [f"instance {number!r} does not match its checksum" for number in damaged]
-            rows = [row for row, feature in zip(rows, features, strict=True) if feature is not None]
-        block = np.frombuffer(b"".join(filter(None, features)), np.float32).reshape(len(rows), self._dim)
-        # One that is not finite would win every search; comparing refuses NaN too.
-        good = np.abs(np.einsum("ij,ij->i", block, block) - 1) <= 2 * UNIT_TOLERANCE
-        for row in rows:
-            self.digest ^= row[3]
-        if not good.all():
-            endless = [row[0] for row, fine in zip(rows, good, strict=True) if not fine]
-            self.damage += [f"instance {number} is not a unit vector" for number in endless]
-            rows, block = [row for row, fine in zip(rows, good, strict=True) if fine], block[good]
-        self._keep(rows, block)
-
-    def rows(self) -> Rows:
-        """Give the rows that may be searched, oldest first."""
-        count = len(self._numbers)
-        numbers, ids, times_ns = (np.array(column) for column in (self._numbers, self._ids, self._times_ns))
-        rows = Rows(numbers, ids, times_ns, self._features[:count])
-        if (numbers[1:] > numbers[:-1]).all():
-            return rows
-        _, ascending = np.unique(numbers, return_index=True)
-        return Rows(*(column[ascending] for column in rows))
-
-    def _opened(self, rows: Sequence[Sequence[Any]]) -> list[bytes | None]:
-        """Give the features of rows; None for one that is not what was written."""
-        cipher = self._cipher
-        if not _all_whole(rows, 4 * self._dim + (SEALED_BYTES if cipher else 0)):
-            return [stored_feature(*row, dim=self._dim, cipher=cipher) for row in rows]
-        if cipher is None:
-            return [stored for *_, stored in rows]
-        return [cipher.feature(number, id, time_ns, stored) for number, id, time_ns, _, stored in rows]
-
-    def _keep(self, rows: Sequence[Sequence[Any]], features: np.ndarray) -> None:
-        begin, end = len(self._numbers), len(self._numbers) + len(rows)
-        if end > len(self._features):
-            larger = np.empty((2 * end, self._dim), np.float32)
-            larger[:begin] = self._features[:begin]
-            self._features = larger
-        self._features[begin:end] = features
-        self._numbers.extend([row[0] for row in rows])
-        self._ids.extend([row[1] for row in rows])
-        self._times_ns.extend([row[2] for row in rows])
-
-
-def audited(
-    columns: Columns, identities: Mapping[int, Identity], state: State | None, ages: Ages | None, damage: list[str]
-) -> Contents:
-    """Put together what could be read, and compare it with what the store says it holds."""
-    rows = columns.rows()
-    damage = damage + columns.damage
-    digest = columns.digest
-    for id, identity in identities.items():
-        digest ^= identity_crc(id, identity)
-    after_newest = int(rows.numbers[-1]) + 1 if len(rows.numbers) else 1
-    if ages is None:
-        damage.append("the times to live were lost; set them again")
-        ages = Ages()
-    if state is None:
-        damage.append("the limit and the instance counter were lost; set the limit again")
-        return Contents(rows, identities, None, after_newest + _LEAP, ages, tuple(damage))
-    if state.instances != len(rows.numbers):
-        damage.append(f"{len(rows.numbers)} of {state.instances} instances could be read")
-    elif state.digest != digest and not damage:
-        damage.append("what is known about some ids, or which instances there are, is not what was written")
-    if state.next_instance < after_newest:
-        damage.append("the instance counter was wrong")
-    next_instance = max(state.next_instance, after_newest)
-    return Contents(rows, identities, state.limit, next_instance, ages, tuple(damage))

@@ -25,6 +25,11 @@ class Rows(NamedTuple):
     times_ns: np.ndarray
     features: np.ndarray
 
+    @classmethod
+    def none(cls, dim: int) -> "Rows":
+        """Give the rows of an empty gallery."""
+        return cls(np.zeros(0, np.uint64), np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, dim), np.float32))
+
     def instances(self) -> Iterator[Instance]:
         """Give them one by one."""
         for number, id, time_ns, feature in zip(*self, strict=True):

@@ -1,10 +1,10 @@
-"""Which key a store is written with, and how it is written anew: with its first key, or with the next."""
+"""Whose a store is, which key it is written with, and how it is written anew: with its first key, or the next."""
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from reidd.errors import GalleryError, GalleryKeyError
+from reidd.errors import FeatureSpaceError, GalleryError, GalleryKeyError
 from reidd.gallery import tables
 from reidd.gallery.changes import Identity
 from reidd.gallery.cipher import Cipher
@@ -32,11 +32,25 @@ def meta_of(cipher: Cipher | None) -> dict[str, str]:
     return {"layout": ENCRYPTED_LAYOUT, "key": encoded_check(cipher.check_value())}
 
 
-def cipher_of(path: Path, meta: Mapping[str, str], configured: Sequence[Cipher]) -> Cipher | None:
+def cipher_of(
+    path: Path, meta: Mapping[str, str], ours: Mapping[str, str], configured: Sequence[Cipher]
+) -> Cipher | None:
     """Give which of the configured ciphers a store is written with; None for one that is plain.
 
-    Raises GalleryKeyError when it is encrypted with another key, or none is configured.
+    Raises FeatureSpaceError when it holds features of another space than ours, GalleryKeyError when it is encrypted
+    with another key, or none is configured.
     """
+    if meta.get("layout") not in {LAYOUT, ENCRYPTED_LAYOUT}:
+        raise GalleryError(
+            f"the gallery store {str(path)!r} has layout {meta.get('layout')!r}, this reidd knows "
+            f"{LAYOUT} and {ENCRYPTED_LAYOUT}; use the reidd it was made with, or restore a backup"
+        )
+    if (meta.get("dim"), meta.get("space")) != (ours["dim"], ours["space"]):
+        raise FeatureSpaceError(
+            f"the gallery store {str(path)!r} holds features of another space ({meta.get('dim')} values, "
+            f"{str(meta.get('space'))[:12]}), not ({ours['dim']}, {ours['space'][:12]}); go back to "
+            "the model and preprocessing it was made with, or move the file away and enrol anew"
+        )
     if meta["layout"] == LAYOUT:
         return None
     if not configured:

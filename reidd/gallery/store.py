@@ -3,20 +3,19 @@
 import logging
 import shutil
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from reidd.errors import FeatureSpaceError, GalleryError, StorageUnavailableError
-from reidd.gallery import answers_table, audit_table, tables
-from reidd.gallery.audit import Head
+from reidd.errors import StorageUnavailableError
+from reidd.gallery import answers_table, audit_table, disk, tables
 from reidd.gallery.changes import Delta
 from reidd.gallery.cipher import Cipher
 from reidd.gallery.contents import Contents
-from reidd.gallery.rekeying import ENCRYPTED_LAYOUT, LAYOUT, cipher_of, meta_of, rekey
+from reidd.gallery.rekeying import cipher_of, meta_of, rekey
 from reidd.gallery.salvage import allocate, beside, finish_salvage, replace_damaged, sync
 from reidd.gallery.seal import seal, unseal
 
@@ -24,7 +23,6 @@ log = logging.getLogger(__name__)
 
 RESERVE_BYTES = 4 << 20
 _MEMORY = Path("/dev/shm")  # noqa: S108  the disk cannot be written; a copy in memory can
-_ENTRIES_AT_ONCE = 1000
 _CHANGED_MEANWHILE = (
     "bytes of the gallery store {!r} changed while no daemon held it; they hold nothing, so nothing is lost, but look "
     "at its disk, with `dmesg`"
@@ -66,8 +64,8 @@ class Store:
             sync(path.parent)
         except tables.Error as error:
             self._disconnect()
-            if not (_is_unwritable(error) and path.exists()):
-                raise _explained(error, path) from error
+            if not (disk.is_unwritable(error) and path.exists()):
+                raise disk.explained(error, path) from error
             self._refuse(error)
         allocate(self._reserve, RESERVE_BYTES)
 
@@ -89,7 +87,7 @@ class Store:
             elif self._changed_meanwhile:
                 contents = contents._replace(damage=(_CHANGED_MEANWHILE.format(str(self._path)),))
         except tables.Error as error:
-            raise _explained(error, self._path) from error
+            raise disk.explained(error, self._path) from error
         try:
             self._encrypt(self._open_connection())
         except tables.Error as error:
@@ -105,12 +103,12 @@ class Store:
             self._write(connection, delta, next_instance)
         except tables.Error as error:
             # A full disk is the one failure after which SQLite knows that nothing happened.
-            if not _is_full(error):
+            if not disk.is_full(error):
                 self._disconnect()
             self._refuse(error)
             raise StorageUnavailableError(
-                f"nothing was changed: cannot write the gallery store {str(self._path)!r}: {_reason(error)}; "
-                f"{_advice(error)}"
+                f"nothing was changed: cannot write the gallery store {str(self._path)!r}: {disk.reason(error)}; "
+                f"{disk.advice(error)}"
             ) from error
         # A removal proves nothing: it has the reserve.
         if self.failure and delta.added:
@@ -147,7 +145,7 @@ class Store:
         try:
             return audit_table.lines(self._open_connection(), after, limit)
         except tables.Error as error:
-            raise _explained(error, self._path) from error
+            raise disk.explained(error, self._path) from error
 
     def prune_audit(self, through: int) -> None:
         """Let go of entries of the audit log up to a number; on a failing disk they stay."""
@@ -174,18 +172,18 @@ class Store:
         # Once, not for each request: the log is on a disk too.
         if not self.failure:
             log.warning(
-                "the gallery store %s cannot be written, so changes are refused: %s", self._path, _reason(error)
+                "the gallery store %s cannot be written, so changes are refused: %s", self._path, disk.reason(error)
             )
         self.failure = (
-            f"the gallery store {str(self._path)!r} cannot be written, so changes are refused: {_reason(error)}; "
-            f"{_advice(error)}; the next addition tries again"
+            f"the gallery store {str(self._path)!r} cannot be written, so changes are refused: {disk.reason(error)}; "
+            f"{disk.advice(error)}; the next addition tries again"
         )
 
     def _write(self, connection: sqlite3.Connection, delta: Delta, next_instance: int) -> None:
         try:
             tables.write(connection, delta, next_instance=next_instance, cipher=self._cipher)
         except sqlite3.Error as error:
-            if not _is_full(error):
+            if not disk.is_full(error):
                 # Its sync may have failed: then it may be on the disk or not, now or after the next power cut.
                 self._unsure = delta.inverse()
                 raise
@@ -196,7 +194,7 @@ class Store:
     def _write_into_reserve(self, connection: sqlite3.Connection, removal: Delta, next_instance: int) -> None:
         self._reserve.unlink(missing_ok=True)
         try:
-            for part in _parts(removal):
+            for part in removal.parts(_ROWS_AT_ONCE):
                 tables.write(connection, part, next_instance=next_instance, cipher=self._cipher)
                 with suppress(sqlite3.Error):
                     tables.empty_log(connection)
@@ -227,26 +225,11 @@ class Store:
         self._changed_meanwhile |= unseal(self._path)
         connection = tables.connect(self._path)
         try:
-            self._cipher = self._checked_owner(tables.claim(connection, self._ours))
+            self._cipher = cipher_of(self._path, tables.claim(connection, self._ours), self._ours, self._ciphers)
         except BaseException:
             connection.close()
             raise
         return connection
-
-    def _checked_owner(self, meta: dict[str, str]) -> Cipher | None:
-        """Give what the store is written with, if it is ours."""
-        if meta.get("layout") not in {LAYOUT, ENCRYPTED_LAYOUT}:
-            raise GalleryError(
-                f"the gallery store {str(self._path)!r} has layout {meta.get('layout')!r}, this reidd knows "
-                f"{LAYOUT} and {ENCRYPTED_LAYOUT}; use the reidd it was made with, or restore a backup"
-            )
-        if (meta.get("dim"), meta.get("space")) != (self._ours["dim"], self._ours["space"]):
-            raise FeatureSpaceError(
-                f"the gallery store {str(self._path)!r} holds features of another space ({meta.get('dim')} values, "
-                f"{str(meta.get('space'))[:12]}), not ({self._ours['dim']}, {self._ours['space'][:12]}); go back to "
-                "the model and preprocessing it was made with, or move the file away and enrol anew"
-            )
-        return cipher_of(self._path, meta, self._ciphers)
 
     def _encrypt(self, connection: sqlite3.Connection) -> None:
         """Have the file written with the configured key, if there is one."""
@@ -269,7 +252,7 @@ class Store:
                     shutil.copyfile(file, copy.with_name(file.name))
             connection = tables.connect(copy)
             try:
-                self._cipher = self._checked_owner(tables.claim(connection, self._ours))
+                self._cipher = cipher_of(self._path, tables.claim(connection, self._ours), self._ours, self._ciphers)
                 return tables.read(connection, self._dim, self._cipher, room)
             finally:
                 connection.close()
@@ -281,58 +264,3 @@ class Store:
             tables.empty_log(connection)
         finally:
             connection.close()
-
-
-def audit_pages(path: Path) -> Iterator[tuple[list[str], Head]]:
-    """Give the audit log of a store that nobody holds, oldest first, and with each page the latest entry there is.
-
-    Raises GalleryError when there is no store, a daemon holds it, or it cannot be read.
-    """
-    if not path.exists():
-        raise GalleryError(f"there is no gallery store {str(path)!r}")
-    try:
-        with closing(tables.connect(path)) as connection:
-            after, head = 0, audit_table.head(connection)
-            while numbered := audit_table.lines(connection, after, _ENTRIES_AT_ONCE):
-                yield [line for _, line in numbered], head
-                after = numbered[-1][0]
-            yield [], head
-    except tables.Error as error:
-        raise _explained(error, path) from error
-
-
-def _parts(delta: Delta) -> Sequence[Delta]:
-    """Cut a removal into parts small enough for the reserve."""
-    rows = list(delta.removed.items())
-    parts = [Delta(removed=dict(rows[at : at + _ROWS_AT_ONCE])) for at in range(0, len(rows), _ROWS_AT_ONCE)]
-    rest = Delta(identities=delta.identities, limit=delta.limit, forgotten=delta.forgotten, audit=delta.audit)
-    return [*parts, rest]
-
-
-def _is_full(error: Exception) -> bool:
-    # Its code is an attribute only since Python 3.11; the text has been the same for ever.
-    return isinstance(error, sqlite3.OperationalError) and str(error) == "database or disk is full"
-
-
-def _advice(error: Exception) -> str:
-    return "make room on its disk" if _is_full(error) else "look at its disk, with `mount` and `dmesg`"
-
-
-def _is_unwritable(error: Exception) -> bool:
-    return isinstance(error, sqlite3.OperationalError | OSError) and "locked" not in str(error)
-
-
-def _explained(error: Exception, path: Path) -> GalleryError:
-    if "locked" in str(error):
-        return GalleryError(f"the gallery store {str(path)!r} is in use by another process; stop the daemon first")
-    if type(error) is sqlite3.DatabaseError or not isinstance(error, sqlite3.Error | OSError):
-        return GalleryError(
-            f"the gallery store {str(path)!r} is too damaged to read: {error}; restore a backup, or move it away "
-            "to begin with an empty gallery"
-        )
-    return StorageUnavailableError(f"cannot open the gallery store {str(path)!r}: {_reason(error)}")
-
-
-def _reason(error: Exception) -> object:
-    """Give what went wrong without the names of files that an OSError quotes: the one that matters is named already."""
-    return getattr(error, "strerror", None) or error

@@ -14,11 +14,10 @@ from reidd.gallery.aging import Ages
 from reidd.gallery.audit import Head
 from reidd.gallery.changes import Delta, Forgotten, Identity
 from reidd.gallery.cipher import Cipher
+from reidd.gallery.columns import Columns, audited
 from reidd.gallery.contents import (
-    Columns,
     Contents,
     State,
-    audited,
     decoded_ages,
     decoded_forgotten,
     encoded_ages,

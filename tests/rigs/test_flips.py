@@ -14,7 +14,7 @@ from galleries import settings_of
 from workload import CAPACITY, change_key, opened, state, transact
 
 from reidd.errors import GalleryKeyError, ReiddError
-from reidd.gallery import Gallery, contents
+from reidd.gallery import Gallery, columns
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_the_rig_notices_a_checksum_that_is_not_compared(store, monkeypatch):
             for *row, feature in rows
         ]
 
-    monkeypatch.setattr(contents.Columns, "_opened", trusting)
+    monkeypatch.setattr(columns.Columns, "_opened", trusting)
     assert "believed" in outcomes(store, 29)
 
 
