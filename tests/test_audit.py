@@ -180,6 +180,7 @@ class TestInTheStore:
             "DROP TABLE audit; DROP TABLE forgotten; DELETE FROM meta WHERE key IN ('origin', 'audit')"
         )
         connection.close()
+        (tmp_path / "gallery.sqlite.seal").unlink()
         with opened(tmp_path) as gallery:
             assert (gallery.damage, gallery.count(), gallery.audit) == ((), 1, Head())
             gallery.forget(1)

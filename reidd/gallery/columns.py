@@ -55,7 +55,10 @@ class Columns:
         if (numbers[1:] > numbers[:-1]).all():
             return rows
         _, ascending = np.unique(numbers, return_index=True)
-        return Rows(*(column[ascending] for column in rows))
+        rows = Rows(*(column[ascending] for column in rows))
+        # Else features would stay in slots that are free.
+        self._features[:count] = 0
+        return rows
 
     def _opened(self, rows: Sequence[Sequence[Any]]) -> list[bytes | None]:
         """Give the features of rows; None for one that is not what was written."""
