@@ -1,16 +1,23 @@
 """The door proves itself shut: at the start, and again and again while it serves."""
 
+import sys
 import time
+from contextlib import ExitStack, closing
 
 import pytest
 import zmq
+from zmq.utils import monitor
 
-from reidd import keys, protocol
-from reidd.daemon.door import REQUESTS, Addresses, Door
+from reidd import keys
+from reidd.connection import secure
+from reidd.daemon import door as doors
+from reidd.daemon.door import Door
+from reidd.daemon.sockets import Addresses
+from reidd.daemon.zmtp import Null
 from reidd.errors import ConfigError, ForbiddenError
 from reidd.keys import Role
 
-HERE = Addresses("tcp://127.0.0.1:0")
+HERE = Addresses("tcp://127.0.0.1:0", "tcp://127.0.0.1:0")
 
 
 @pytest.fixture
@@ -20,23 +27,33 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def context():
-    with zmq.Context() as opened:
+def door(folder):
+    with closing(Door(folder, HERE)) as opened:
         yield opened
 
 
 @pytest.fixture
-def door(context, folder):
-    opened = Door(context, folder, HERE)
-    yield opened
-    opened.close()
+def client():
+    """What makes a client that has a key."""
+    with zmq.Context() as context, ExitStack() as stack:
+
+        def made(kind, address, given):
+            socket = stack.enter_context(context.socket(kind))
+            socket.setsockopt(zmq.LINGER, 0)
+            secure(socket, given)
+            socket.connect(address)
+            return socket
+
+        yield made
 
 
 def turn_until(door, condition, within=5.0):
-    until = time.monotonic() + within
+    until, come = time.monotonic() + within, []
     while not condition():
         assert time.monotonic() < until, "it never came to be"
         door.turn(time.monotonic())
+        come += door.messages(10)
+    return come
 
 
 def test_it_opens_when_a_random_key_is_refused(door):
@@ -44,25 +61,29 @@ def test_it_opens_when_a_random_key_is_refused(door):
     assert door.endpoint.startswith("tcp://127.0.0.1:")
 
 
-def test_it_does_not_open_when_a_random_key_is_let_in(context, folder, monkeypatch):
-    monkeypatch.setattr(Door, "_welcome", lambda *_: True)
+def test_it_does_not_open_when_a_random_key_is_let_in(folder, monkeypatch):
+    monkeypatch.setattr(Door, "_may_ask", lambda *_: True)
     with pytest.raises(ConfigError, match="a random key was let in"):
-        Door(context, folder, HERE)
+        Door(folder, HERE)
 
 
-def test_it_shuts_for_good_when_a_random_key_is_let_in_later(door, monkeypatch):
-    monkeypatch.setattr(Door, "_welcome", lambda *_: True)
+def test_it_does_not_open_when_it_takes_no_keys(folder, monkeypatch):
+    monkeypatch.setattr(doors, "_curve", lambda _: lambda kind, _: lambda: Null(kind))
+    with pytest.raises(ConfigError, match="a random key was let in"):
+        Door(folder, HERE)
+
+
+def test_it_shuts_for_good_when_a_random_key_is_let_in_later(door, client, folder, monkeypatch):
+    known = keys.new(folder, "known", [Role.QUERY])
+    monkeypatch.setattr(doors, "_text", lambda _: known.public)
     monkeypatch.setattr(door, "_next_proof", 0.0)
     turn_until(door, lambda: door.shut)
     monkeypatch.undo()
-    known = keys.listed(door._keys)[0].public
-    assert not door._welcome(known, REQUESTS)
-    with pytest.raises(ForbiddenError):
-        door.user(known)
-
-
-def test_a_frame_larger_than_the_contract_allows_closes_the_connection_before_it_is_read(door):
-    assert door.requests.getsockopt(zmq.MAXMSGSIZE) == protocol.MAX_FRAME_BYTES
+    dealer = client(zmq.DEALER, door.endpoint, known)
+    dealer.send(b"")
+    assert not turn_until(door, lambda: dealer.poll(300) == 0)
+    door.publish(b"added", b"{}")
+    assert not door.waiting
 
 
 def test_it_stays_open_when_the_proof_holds_again(door, monkeypatch):
@@ -71,35 +92,72 @@ def test_it_stays_open_when_the_proof_holds_again(door, monkeypatch):
     assert door.shut is None
 
 
-def test_with_no_authenticator_nobody_comes_in(door, folder, context):
-    """What libzmq does by itself is to let everybody in."""
-    given = keys.new(folder, "late", [Role.QUERY])
-    door._zap.close()
-    with context.socket(zmq.DEALER) as client:
-        client.setsockopt(zmq.LINGER, 0)
-        client.setsockopt(zmq.CURVE_SERVERKEY, given.server_public.encode())
-        client.setsockopt(zmq.CURVE_PUBLICKEY, given.public.encode())
-        client.setsockopt(zmq.CURVE_SECRETKEY, given.secret.encode())
-        seen = client.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
-        client.connect(door.endpoint)
-        assert not seen.poll(500)
-        client.disable_monitor()
-        seen.close()
+def test_a_key_that_was_just_made_is_let_in(door, client, folder):
+    dealer = client(zmq.DEALER, door.endpoint, keys.new(folder, "late", [Role.ENROL]))
+    dealer.send_multipart([b"", b"question"])
+    come = []
+    while not come:
+        come += door.messages(10)
+    [(frames, uid, key)] = come
+    assert (frames[1:], uid, door.user(key)) == ([b"", b"question"], None, ("late", {Role.ENROL}))
+    door.send(frames[0], [b"", b"answer"])
+    assert dealer.poll(2000)
+    assert dealer.recv_multipart() == [b"", b"answer"]
 
 
-@pytest.mark.parametrize("address", ["ws://127.0.0.1:0", "127.0.0.1:7340", "ipc:///tmp/x", "tcp://nowhere.invalid:1"])
-def test_an_address_that_is_none_is_refused(context, folder, address):
+def test_a_revoked_key_is_nobodys_on_an_open_connection(door, client, folder):
+    dealer = client(zmq.DEALER, door.endpoint, keys.new(folder, "guest", [Role.QUERY]))
+    dealer.send(b"")
+    come = []
+    turn_until(door, lambda: come.extend(door.messages(1)) or come)
+    keys.revoke(folder, "guest")
+    turn_until(door, lambda: "guest" not in door.key_names)
+    with pytest.raises(ForbiddenError, match="revoked"):
+        door.user(come[0].key)
+
+
+def test_only_the_subscriber_whose_key_is_revoked_is_sent_away(door, client, folder):
+    spy, wall = (
+        client(zmq.SUB, door.analytics_endpoint, keys.new(folder, name, [Role.SUBSCRIBE])) for name in ("spy", "wall")
+    )
+    for subscriber in (spy, wall):
+        subscriber.subscribe(b"")
+    turn_until(door, lambda: len(door._analytics._topics) == 2)
+    names = set(door._analytics._served.names)
+    keys.revoke(folder, "spy")
+    turn_until(door, lambda: len(door._analytics._served.names) == 1)
+    assert set(door._analytics._served.names) < names
+    door.publish(b"added", b"{}")
+    assert wall.poll(2000)
+    assert wall.recv_multipart() == [b"added", b"{}"]
+    assert not spy.poll(100)
+
+
+@pytest.mark.parametrize("roles", [[Role.QUERY], [Role.ENROL, Role.SCORES]])
+def test_a_key_without_the_role_hears_nothing(door, client, folder, roles):
+    given = keys.new(folder, "deaf", roles)
+    subscriber = client(zmq.SUB, door.analytics_endpoint, given)
+    seen = subscriber.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_HANDSHAKE_FAILED_AUTH)
+    turn_until(door, lambda: seen.poll(0))
+    assert monitor.recv_monitor_message(seen)["event"] == zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    subscriber.disable_monitor()
+    seen.close()
+
+
+@pytest.mark.parametrize(
+    "address", ["ws://127.0.0.1:0", "127.0.0.1:7340", "ipc:///tmp/x", "tcp://nowhere.invalid:1", "tcp://127.0.0.1:x"]
+)
+def test_an_address_that_is_none_is_refused(folder, address):
     with pytest.raises(ConfigError, match=address.replace(".", r"\.")):
-        Door(context, folder, Addresses(address))
+        Door(folder, Addresses(address))
 
 
-def test_an_old_libzmq_is_refused(context, folder, monkeypatch):
-    monkeypatch.setattr(zmq, "zmq_version_info", lambda: (4, 3, 2))
-    with pytest.raises(ConfigError, match=r"4\.3\.3"):
-        Door(context, folder, HERE)
+def test_an_address_that_is_taken_is_refused(door, folder):
+    with pytest.raises(ConfigError, match="choose another address"):
+        Door(folder, Addresses(door.endpoint))
 
 
-def test_a_libzmq_without_curve_is_refused(context, folder, monkeypatch):
-    monkeypatch.setattr(zmq, "has", lambda _: False)
-    with pytest.raises(ConfigError, match="no CURVE"):
-        Door(context, folder, HERE)
+def test_without_the_library_that_encrypts_it_does_not_open(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "reidd.daemon.curve", None)
+    with pytest.raises(ConfigError, match=r"pip install 'reidd\[tcp\]'"):
+        Door(folder, HERE)

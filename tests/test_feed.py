@@ -1,13 +1,15 @@
-"""Subscribers of this machine hear what they asked for."""
+"""Subscribers hear what they asked for."""
 
 import socket
 import time
 from contextlib import closing
+from functools import partial
 
 import pytest
 import zmq
 
 from reidd.daemon.feed import MAX_TOPICS, Feed
+from reidd.daemon.zmtp import Kind, Null
 
 
 @pytest.fixture
@@ -20,7 +22,7 @@ def feed(path):
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen()
-    with closing(Feed(listener)) as feed:
+    with closing(Feed(listener, partial(Null, Kind.PUB), share=0.5)) as feed:
         yield feed
 
 
@@ -69,6 +71,6 @@ def test_who_left_is_forgotten(feed, subscriber):
     subscriber.subscribe("")
     serve(feed, lambda: wanted(feed) == [b""])
     subscriber.close()
-    serve(feed, lambda: not feed._file.names)
+    serve(feed, lambda: not feed._served.names)
     feed.publish(b"added", b"{}")
     assert wanted(feed) == []

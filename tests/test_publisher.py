@@ -2,18 +2,20 @@
 
 import socket
 from contextlib import closing
+from functools import partial
 
 import msgspec
 import pytest
 
 from reidd.daemon.feed import Feed
 from reidd.daemon.publisher import KEPT_BYTES, KEPT_EVENTS, Publisher
+from reidd.daemon.zmtp import Kind, Null
 from reidd.protocol import Event, Events
 
 
 @pytest.fixture
 def publisher():
-    with socket.socket(socket.AF_UNIX) as listener, closing(Feed(listener)) as feed:
+    with socket.socket(socket.AF_UNIX) as listener, closing(Feed(listener, partial(Null, Kind.PUB), share=0.5)) as feed:
         yield Publisher(feed, "acme/net")
 
 

@@ -14,7 +14,7 @@ from reidd.cli.gallery import WithForgotten
 
 if TYPE_CHECKING:
     from reidd.daemon.config import Config
-    from reidd.daemon.door import Addresses
+    from reidd.daemon.sockets import Addresses
     from reidd.model import ModelConfig
 
 
@@ -144,7 +144,7 @@ def watch(
 
 
 def _addresses(chosen: "Config") -> "Addresses | None":
-    from reidd.daemon.door import Addresses
+    from reidd.daemon.sockets import Addresses
     from reidd.errors import ConfigError
 
     if chosen.tcp_analytics and not chosen.tcp:

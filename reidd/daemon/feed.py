@@ -1,9 +1,10 @@
-"""The socket file that subscribers of this machine hear events from."""
+"""The socket that subscribers hear events from, a file or on tcp."""
 
 import socket
+from collections.abc import Callable
 
-from reidd.daemon.socket_file import SocketFile
-from reidd.daemon.zmtp import Kind, Limits
+from reidd.daemon.served_socket import Room, ServedSocket
+from reidd.daemon.zmtp import Limits, Mechanism
 
 LIMITS = Limits(frames=1, hang_up_frames=1, frame_bytes=1024, message_bytes=1024)
 """Of what subscribers say: topics."""
@@ -17,22 +18,22 @@ SUBSCRIBE, CANCEL = b"\1", b"\0"
 class Feed:
     """Sends each event to those that have subscribed to its beginning, as a PUB would."""
 
-    def __init__(self, listener: socket.socket):
-        self._file = SocketFile(listener, Kind.PUB, LIMITS, MAX_HELD_BYTES)
+    def __init__(self, listener: socket.socket, mechanism: Callable[[], Mechanism], share: float):
+        self._served = ServedSocket(listener, mechanism, LIMITS, Room(MAX_HELD_BYTES, share))
         self._topics: dict[bytes, set[bytes]] = {}
 
     def fileno(self) -> int:
         """What to poll."""
-        return self._file.fileno()
+        return self._served.fileno()
 
     @property
     def waiting(self) -> bool:
         """Whether subscriptions are at hand, which polling does not tell."""
-        return self._file.waiting
+        return self._served.waiting
 
     def turn(self) -> None:
         """Heed what subscribers ask for."""
-        for (name, said, *_), _ in self._file.messages(HEARD_PER_TURN):
+        for (name, said, *_), _, _ in self._served.messages(HEARD_PER_TURN):
             topics = self._topics.setdefault(name, set())
             if said[:1] == SUBSCRIBE and len(topics) < MAX_TOPICS:
                 topics.add(said[1:])
@@ -43,12 +44,16 @@ class Feed:
         """Send one event; whoever does not read loses some, and nobody waits."""
         # Who subscribed while the change was being made ought to hear of it.
         self.turn()
-        here = self._file.names
+        here = self._served.names
         self._topics = {name: topics for name, topics in self._topics.items() if name in here}
         for name, topics in self._topics.items():
             if any(topic.startswith(wanted) for wanted in topics):
-                self._file.send(name, [topic, event])
+                self._served.send(name, [topic, event])
+
+    def send_away(self, unwanted: Callable[[bytes | None], bool]) -> None:
+        """Close the connections that came in with such keys."""
+        self._served.send_away(unwanted)
 
     def close(self) -> None:
         """Close all connections. Twice is fine."""
-        self._file.close()
+        self._served.close()

@@ -2,28 +2,24 @@
 
 import socket
 import time
-from collections.abc import Container, Iterator, Sequence
-from typing import NamedTuple
-
-import zmq
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 from reidd import protocol
-from reidd.daemon.door import Door
 from reidd.daemon.envelope import MAX_FRAMES, Caller
-from reidd.daemon.intake import Intake
 from reidd.daemon.rates import Rates
-from reidd.daemon.socket_file import SocketFile
-from reidd.daemon.zmtp import Kind, Limits
+from reidd.daemon.served_socket import Room, ServedSocket
+from reidd.daemon.zmtp import Kind, Limits, Mechanism, Null
 from reidd.keys import User
+
+if TYPE_CHECKING:
+    from reidd.daemon.door import Door
 
 OVERFLOW_UID = 65534
 """What the kernel calls users who have no number here, as in a unit with PrivateUsers=yes."""
-# A plain number, for pyzmq's enums take several microseconds to combine.
-SNDMORE = int(zmq.SNDMORE)
 MESSAGES_PER_TURN = 64
 """How many requests one turn of the loop takes in from each socket: their changes share one transaction."""
-
-
 LIMITS = Limits(
     # The name of the connection goes before what a client says.
     frames=MAX_FRAMES - 1,
@@ -33,13 +29,20 @@ LIMITS = Limits(
 )
 MAX_HELD_BYTES = 256 << 20
 """Of requests that have not come to their end, and replies that nobody reads."""
+MOST_OF_FILES, REST_OF_FILES = 0.35, 0.15
+"""How many connections there may be, of those who ask and of subscribers, as shares: on this machine, and on tcp."""
+
+
+def requests(listener: socket.socket, mechanism: Callable[[], Mechanism], share: float) -> ServedSocket:
+    """A socket for requests."""
+    return ServedSocket(listener, mechanism, LIMITS, Room(MAX_HELD_BYTES, share))
 
 
 class Arrival(NamedTuple):
     """One message as it came, and the public key of whoever sent it; no key: somebody on this machine."""
 
     message: list[bytes]
-    key: str | None = None
+    key: bytes | None = None
     uid: int | None = None
     """The local user who sent it, where the kernel tells."""
 
@@ -47,19 +50,19 @@ class Arrival(NamedTuple):
 class Front:
     """The sockets that clients talk to. Over tcp every message carries the key its connection came in with."""
 
-    def __init__(self, listener: socket.socket, door: Door | None, rates: Rates):
-        self._local, self.door, self._rates = SocketFile(listener, Kind.ROUTER, LIMITS, MAX_HELD_BYTES), door, rates
-        self._from_afar = Intake(door.requests) if door is not None else None
+    def __init__(self, listener: socket.socket, door: "Door | None", rates: Rates):
+        self._local = requests(listener, partial(Null, Kind.ROUTER), MOST_OF_FILES)
+        self.door, self._rates = door, rates
 
     @property
-    def sources(self) -> "tuple[zmq.Socket[bytes] | int, ...]":
+    def sources(self) -> tuple[int, ...]:
         """What to poll."""
         return (self._local.fileno(), *(self.door.sources if self.door else ()))
 
     @property
     def waiting(self) -> bool:
         """Whether messages are at hand, which polling does not tell."""
-        return self._local.waiting
+        return self._local.waiting or bool(self.door and self.door.waiting)
 
     @property
     def remote_analytics(self) -> str:
@@ -71,15 +74,15 @@ class Front:
         """The names of the keys that are let in over tcp."""
         return self.door.key_names if self.door else []
 
-    def arrivals(self, ready: "Container[zmq.Socket[bytes] | int]") -> Iterator[Arrival]:
+    def arrivals(self) -> Iterator[Arrival]:
         """What has come, as much as one turn takes in."""
-        for frames, uid in self._local.messages(MESSAGES_PER_TURN):
+        for frames, uid, _ in self._local.messages(MESSAGES_PER_TURN):
             yield Arrival(frames, uid=None if uid == OVERFLOW_UID else uid)
-        if self.door is not None and self._from_afar is not None and self.door.requests in ready:
-            for sealed in self._from_afar.messages(MESSAGES_PER_TURN):
-                yield Arrival([frame.bytes for frame in sealed], str(sealed[-1].get("User-Id")))
+        if self.door is not None:
+            for frames, _, key in self.door.messages(MESSAGES_PER_TURN):
+                yield Arrival(frames, key)
 
-    def user(self, key: str | None) -> User | None:
+    def user(self, key: bytes | None) -> User | None:
         """Whoever holds a key, and has one more request in hand; None for somebody on this machine.
 
         Raises:
@@ -94,10 +97,11 @@ class Front:
 
     def reply(self, caller: Caller, frames: Sequence[bytes | memoryview]) -> None:
         """Send a reply; one that cannot be delivered is dropped."""
+        reply = [*caller.envelope[1:], *frames]
         if not caller.remote:
-            self._local.send(caller.connection, [*caller.envelope[1:], *frames])
+            self._local.send(caller.connection, reply)
         elif self.door is not None:
-            self.door.requests.send_multipart([*caller.envelope, *frames])
+            self.door.send(caller.connection, reply)
 
     def close(self) -> None:
         """Close the connections of this machine. Twice is fine."""

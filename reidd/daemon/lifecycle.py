@@ -8,16 +8,14 @@ import signal
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
-
-import zmq
+from typing import TYPE_CHECKING, NamedTuple
 
 from reidd import places
 from reidd.daemon import memory
-from reidd.daemon.door import Addresses, Door
 from reidd.daemon.feed import Feed
-from reidd.daemon.front import Front
+from reidd.daemon.front import REST_OF_FILES, Front
 from reidd.daemon.ladder import Rung
 from reidd.daemon.notify import notify
 from reidd.daemon.orders import Orders, Pair
@@ -26,10 +24,14 @@ from reidd.daemon.pool import MAX_PAUSE_S, Pool
 from reidd.daemon.publisher import Publisher
 from reidd.daemon.rates import Rates
 from reidd.daemon.server import Server
-from reidd.daemon.sockets import bound, inherited
+from reidd.daemon.sockets import Addresses, bound, inherited
+from reidd.daemon.zmtp import Kind, Null
 from reidd.errors import ConfigError
 from reidd.gallery import Gallery, key
 from reidd.model import ModelConfig
+
+if TYPE_CHECKING:
+    from reidd.daemon.door import Door
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +100,7 @@ def serve(settings: Settings) -> None:
             return
         door = _door(stack, settings)
         front = stack.enter_context(closing(Front(requests, door, settings.rates or Rates())))
-        feed = stack.enter_context(closing(Feed(analytics)))
+        feed = stack.enter_context(closing(Feed(analytics, partial(Null, Kind.PUB), REST_OF_FILES)))
         server = Server(
             front=front,
             pool=pool,
@@ -214,13 +216,16 @@ def _pool(stack: ExitStack, settings: Settings) -> Pool:
     return pool
 
 
-def _door(stack: ExitStack, settings: Settings) -> Door | None:
+def _door(stack: ExitStack, settings: Settings) -> "Door | None":
     """Open tcp, last of all: until the loop runs nobody would answer its handshakes."""
     if settings.tcp is None:
         return None
     if settings.keys is None:
         raise ConfigError("tcp needs a folder of keys; make one with `reidd keys new NAME`")
-    door = Door(stack.enter_context(zmq.Context()), settings.keys, settings.tcp)
+    # Here, for it takes libraries that most daemons do without.
+    from reidd.daemon.door import Door
+
+    door = Door(settings.keys, settings.tcp)
     stack.callback(door.close)
     log.info("tcp: %s, with CURVE only; a random key is refused", door.endpoint)
     return door

@@ -3,16 +3,18 @@
 import secrets
 import time
 from collections import deque
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from reidd import protocol
-from reidd.daemon.door import Door
 from reidd.daemon.events import mentions
 from reidd.daemon.feed import Feed
 from reidd.daemon.rights import coarse_event
 from reidd.protocol import Event
+
+if TYPE_CHECKING:
+    from reidd.daemon.door import Door
 
 KEPT_EVENTS = 1000
 KEPT_BYTES = 1 << 20
@@ -29,7 +31,7 @@ class _Kept(NamedTuple):
 class Publisher:
     """Numbers events from 1 within one run of the daemon, which its epoch names, and sends them."""
 
-    def __init__(self, feed: Feed, model_id: str, door: Door | None = None):
+    def __init__(self, feed: Feed, model_id: str, door: "Door | None" = None):
         self.feed, self._model_id, self._door = feed, model_id, door
         self.epoch = secrets.token_hex(8)
         self.seq = 0
@@ -46,8 +48,8 @@ class Publisher:
         kept = _Kept(exact, exact if self._door is None else protocol.encode(coarse_event(event)))
         self._keep(kept)
         self.feed.publish(event.type.encode(), kept.exact)
-        if self._door is not None and self._door.analytics is not None:
-            self._door.analytics.send_multipart([event.type.encode(), kept.coarse])
+        if self._door is not None:
+            self._door.publish(event.type.encode(), kept.coarse)
 
     def since(self, request: protocol.Events, *, exact: bool = True) -> protocol.EventList:
         """The events after a number, as far as they are kept, with exact distances or coarse ones."""

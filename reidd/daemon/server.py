@@ -1,13 +1,13 @@
 """The core: one loop over the sockets, the only writer of the gallery. It decodes no image and loads no plugin."""
 
 import logging
+import select
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 
 import msgspec
-import zmq
 
 from reidd import protocol
 from reidd.daemon.auditing import Unwritten, act, key_acts
@@ -35,7 +35,7 @@ from reidd.service.changes import GalleryService
 log = logging.getLogger(__name__)
 
 TICK_S = 0.05
-BUSY_POLL_MS, IDLE_POLL_MS = 50, 1000
+BUSY_POLL_S, IDLE_POLL_S = 0.05, 1.0
 
 
 class Server:
@@ -63,7 +63,7 @@ class Server:
         self._recorder = Recorder(gallery, self._service, self._unwritten, self._forgets)
         self._housekeeping = Housekeeping(gallery, publisher, self._unwritten, audit_days)
         self._started = time.monotonic()
-        self._poller = zmq.Poller()
+        self._epoll = select.epoll()
         for source in (
             *front.sources,
             publisher.feed.fileno(),
@@ -71,7 +71,7 @@ class Server:
             self._recorder.fileno(),
             wakeup.fileno(),
         ):
-            self._poller.register(source, zmq.POLLIN)
+            self._epoll.register(source, select.EPOLLIN)
         self._next_tick = 0.0
         self._watchdog = Watchdog()
 
@@ -80,16 +80,17 @@ class Server:
         while not asked_to_stop():
             busy = self._pool.waiting or self._pool.busy or not self._recorder.idle
             at_once = self._front.waiting or self._publisher.feed.waiting
-            ready = dict(self._poller.poll(0 if at_once else BUSY_POLL_MS if busy else IDLE_POLL_MS))
-            self._turn(ready)
+            ready = self._epoll.poll(0 if at_once else BUSY_POLL_S if busy else IDLE_POLL_S)
+            self._turn({fd for fd, _ in ready})
         # What was accepted is carried out.
         self._tell(self._recorder.begin())
         while not self._recorder.idle:
             self._tell(self._recorder.ended())
             self._tell(self._recorder.begin())
         self._recorder.close()
+        self._epoll.close()
 
-    def _turn(self, ready: "dict[zmq.Socket[bytes] | int, int]") -> None:
+    def _turn(self, ready: Container[int]) -> None:
         now = time.monotonic()
         if self._recorder.fileno() in ready:
             self._tell(self._recorder.ended())
@@ -109,7 +110,7 @@ class Server:
             self._front.door.turn(now)
             self._unwritten.note(*key_acts(self._front.door.news()))
         self._publisher.feed.turn()
-        for arrival in self._front.arrivals(ready):
+        for arrival in self._front.arrivals():
             self._accept(arrival)
         self._tell(self._recorder.begin())
 

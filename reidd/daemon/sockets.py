@@ -1,4 +1,4 @@
-"""The daemon's socket files: made here, or opened before us by systemd (sd_listen_fds(3)).
+"""The daemon's listening sockets: its files, made here or opened before us by systemd (sd_listen_fds(3)), and tcp's.
 
 At systemd's, clients wait while the daemon starts or restarts.
 """
@@ -8,12 +8,20 @@ import socket
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 from reidd.errors import ConfigError
 
 FIRST_FD = 3
-BACKLOG = 256
+BACKLOG, TCP_BACKLOG = 256, 64
 MAX_IPC_PATH = 107  # the size of sockaddr_un.sun_path, less its final zero
+
+
+class Addresses(NamedTuple):
+    """Where the door stands, such as `tcp://0.0.0.0:7340`."""
+
+    requests: str
+    analytics: str | None = None
 
 
 def inherited() -> dict[Path, int]:
@@ -51,3 +59,29 @@ def bound(stack: ExitStack, path: Path, mode: int, given: Mapping[Path, int] | N
     stack.callback(path.unlink, missing_ok=True)
     listener.listen(BACKLOG)
     return listener
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """The two halves of `tcp://HOST:PORT`. Raises ConfigError when it is no such address."""
+    host, _, port = address.removeprefix("tcp://").rpartition(":")
+    if not (address.startswith("tcp://") and host and port.isdecimal() and int(port) < 1 << 16):
+        raise ConfigError(f"address is {address!r}; expected tcp://HOST:PORT")
+    return host, int(port)
+
+
+def bound_tcp(stack: ExitStack, address: str) -> socket.socket:
+    """Listen at `tcp://HOST:PORT`; closed with the stack. Raises ConfigError when the address cannot be had."""
+    host, port = host_and_port(address)
+    try:
+        family, _, _, _, where = socket.getaddrinfo(
+            None if host == "*" else host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return stack.enter_context(socket.create_server(where[:2], family=family, backlog=TCP_BACKLOG))
+    except OSError as error:
+        raise ConfigError(f"{address}: cannot be bound: {error.strerror}; choose another address") from None
+
+
+def address_of(listener: socket.socket) -> str:
+    """Where a socket listens on tcp, its port included."""
+    host, port = listener.getsockname()[:2]
+    return f"tcp://[{host}]:{port}" if listener.family == socket.AF_INET6 else f"tcp://{host}:{port}"

@@ -340,10 +340,10 @@ def test_a_user_without_root_gets_folders_of_his_own(monkeypatch, tmp_path):
     assert places.state_folder() == tmp_path / ".local/state/reidd"
 
 
-def test_the_core_loads_no_decoder_no_runtime_and_no_plugin(shared_daemon):
+def test_the_core_loads_no_decoder_no_runtime_no_plugin_and_no_libzmq(shared_daemon):
     mapped = Path(f"/proc/{shared_daemon.process.pid}/maps").read_text()
-    assert "zmq" in mapped
-    assert not [name for name in ("cv2", "litert", "tflite") if name in mapped]
+    assert "msgspec" in mapped
+    assert not [name for name in ("cv2", "litert", "tflite", "zmq", "sodium") if name in mapped]
 
 
 def test_an_engine_that_cannot_start_is_said_in_one_line(short_folder):

@@ -1,20 +1,21 @@
-"""Clients of a socket file: ZeroMQ's own ones, and such that are up to no good."""
+"""Clients of a socket of ours: ZeroMQ's own ones, and such that are up to no good."""
 
 import os
 import socket
 import time
 from contextlib import closing, suppress
+from functools import partial
 
 import pytest
 import zmq
 import zmtp as client
 
-from reidd.daemon import socket_file
-from reidd.daemon.socket_file import SocketFile
-from reidd.daemon.zmtp import Kind, Limits
+from reidd.daemon import connection
+from reidd.daemon.served_socket import Room, ServedSocket
+from reidd.daemon.zmtp import Kind, Limits, Null
 
 LIMITS = Limits(frames=10, hang_up_frames=100, frame_bytes=32 << 20, message_bytes=48 << 20)
-MAX_HELD_BYTES = 40 << 20
+ROOM = Room(held_bytes=40 << 20, share=0.5)
 
 
 @pytest.fixture
@@ -27,8 +28,8 @@ def served(path):
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen()
-    with closing(SocketFile(listener, Kind.ROUTER, LIMITS, MAX_HELD_BYTES)) as file:
-        yield file
+    with closing(ServedSocket(listener, partial(Null, Kind.ROUTER), LIMITS, ROOM)) as served:
+        yield served
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def serve(served, until):
 def test_a_message_and_its_reply_pass_whatever_their_size(served, dealer):
     for size in (0, 255, 256, 9000, 20 << 20):
         dealer.send_multipart([b"", os.urandom(8), bytes(size)])
-        [(frames, uid)] = come(served, 1)
+        [(frames, uid, _)] = come(served, 1)
         assert [uid, *map(len, frames[1:])] == [os.getuid(), 0, 8, size]
         served.send(frames[0], [b"", bytes(size)])
         while not dealer.poll(0):
@@ -82,7 +83,7 @@ def test_a_req_that_reconnects_and_one_with_heartbeats_are_served(served, path):
         asking.connect(f"ipc://{path}")
         for _ in range(3):
             asking.send(b"who is this?")
-            [(frames, _)] = come(served, 1)
+            [(frames, _, _)] = come(served, 1)
             # Longer than a heartbeat may be late.
             ends = time.monotonic() + 0.7
             serve(served, lambda: time.monotonic() > ends)  # noqa: B023
@@ -109,7 +110,7 @@ def test_what_a_client_said_before_it_left_is_heard(served, path):
 
 
 def test_who_never_says_who_it_is_is_sent_away(served, path, monkeypatch):
-    monkeypatch.setattr(socket_file, "HANDSHAKE_S", 0.1)
+    monkeypatch.setattr(connection, "HANDSHAKE_S", 0.1)
     with client.connected(path) as silent:
         serve(served, lambda: served.names)
         serve(served, lambda: not served.names)
@@ -134,10 +135,10 @@ def test_who_holds_most_memory_is_cut_off_and_no_other(served, path, dealer):
 def test_who_reads_no_reply_loses_some_and_holds_up_nobody(served, path, dealer):
     with greeted(served, path) as deaf:
         deaf.sendall(client.short_frame(b"question"))
-        [(frames, _)] = come(served, 1)
+        [(frames, _, _)] = come(served, 1)
         for _ in range(60):
             served.send(frames[0], [bytes(1 << 20)])
-        assert served._held_bytes <= socket_file.MAX_UNREAD_BYTES + (2 << 20)
+        assert served._held_bytes <= connection.MAX_UNREAD_BYTES + (2 << 20)
         dealer.send_multipart([b"", b"question"])
         assert come(served, 1)
 
@@ -145,7 +146,7 @@ def test_who_reads_no_reply_loses_some_and_holds_up_nobody(served, path, dealer)
 def test_a_client_that_is_gone_misses_its_reply(served, path):
     with greeted(served, path) as leaving:
         leaving.sendall(client.short_frame(b"question"))
-        [(frames, _)] = come(served, 1)
+        [(frames, _, _)] = come(served, 1)
     for _ in range(3):
         served.send(frames[0], [b"answer"])
     serve(served, lambda: not served.names)
