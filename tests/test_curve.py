@@ -5,7 +5,7 @@ import logging
 import curve as by_hand
 import pytest
 from curve import Client
-from nacl.bindings import crypto_box_keypair, crypto_scalarmult_base
+from nacl.bindings import crypto_box, crypto_box_keypair, crypto_scalarmult_base
 
 from reidd.daemon import zmtp
 from reidd.daemon.curve import Curve, Pair
@@ -145,6 +145,7 @@ INITIATES = {
     "nothing": lambda client: b"",
     "a byte too short": lambda client: client.initiate(properties=b"")[:-1],
     "a byte too long": lambda client: client.initiate() + b"\0",
+    "another name": lambda client: b"\x08INITIATe" + client.initiate()[9:],
     "MESSAGE before it": lambda client: client.message(b"question"),
     "no cookie": lambda client: client.initiate(cookie=bytes(96)),
     "a cookie with a wrong bit": lambda client: client.initiate(cookie=b"\0" + client.cookie[1:]),
@@ -174,13 +175,22 @@ def test_an_initiate_that_is_none_ends_the_connection(said):
     assert (refusal.value.last_words, ours.ready, ours.key) == (b"", False, None)
 
 
+def box_of_nothing(client):
+    nonce = client.next_nonce()
+    return (
+        b"\x07MESSAGE" + nonce + crypto_box(b"", b"CurveZMQMESSAGEC" + nonce, client.server_short, client.short_secret)
+    )
+
+
 MESSAGES = {
     "nothing": lambda client: b"",
     "in the clear": lambda client: b"question",
     "HELLO again": lambda client: client.hello(),
     "INITIATE again": lambda client: client.initiate(),
     "READY in the clear": lambda client: b"\x05READY" + by_hand.metadata(b"DEALER"),
-    "no flags": lambda client: client.message(b"question")[:32],
+    "another name": lambda client: b"\x07MESSAGe" + client.message(b"question")[8:],
+    "no flags": box_of_nothing,
+    "no box": lambda client: client.message(b"question")[:16],
     "a bit wrong": lambda client: client.message(b"question")[:-1] + b"\xaa",
     "cut short": lambda client: client.message(b"question")[:-1],
     "of another connection": lambda client: come_in()[1].message(b"question", nonce=(99).to_bytes(8, "big")),
