@@ -10,7 +10,7 @@ import socket
 import struct
 import time
 
-from nacl.bindings import crypto_box, crypto_box_keypair, crypto_box_open
+from nacl.bindings import crypto_box, crypto_box_afternm, crypto_box_beforenm, crypto_box_keypair, crypto_box_open
 from zmq.utils import z85
 from zmtp import COMMAND, LONG
 
@@ -53,6 +53,7 @@ class Client:
         assert len(text) == 168
         plain = crypto_box_open(text[24:], b"WELCOME-" + text[8:24], self.server, self.short_secret)
         self.server_short, self.cookie = plain[:32], plain[32:]
+        self.between = crypto_box_beforenm(self.server_short, self.short_secret)
 
     def vouch(self, *, short_public=None, server=None, secret=None, server_short=None) -> bytes:
         nonce = os.urandom(16)
@@ -74,7 +75,7 @@ class Client:
 
     def message(self, body: bytes, *, flags: int = 0, nonce: bytes | None = None) -> bytes:
         nonce = nonce or self.next_nonce()
-        box = crypto_box(bytes([flags]) + body, b"CurveZMQMESSAGEC" + nonce, self.server_short, self.short_secret)
+        box = crypto_box_afternm(bytes([flags]) + body, b"CurveZMQMESSAGEC" + nonce, self.between)
         return b"\x07MESSAGE" + nonce + box
 
     def opened(self, text: bytes) -> tuple[int, bytes]:

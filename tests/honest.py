@@ -1,6 +1,6 @@
 """An honest client in a process of its own: asks who is on an image until its input ends, and prints what it saw.
 
-`python tests/honest.py ENDPOINT` prints JSON: seconds of each answer, and whatever was wrong with one.
+`python tests/honest.py ENDPOINT [KEY]` prints JSON: seconds of each answer, and whatever was wrong with one.
 """
 
 import json
@@ -16,7 +16,7 @@ import reidd
 def main() -> None:
     _, image = crops("gallery")[0]
     seconds, wrong = [], []
-    with reidd.Client(sys.argv[1], timeout=5) as client:
+    with reidd.Client(sys.argv[1], timeout=5, key=next(iter(sys.argv[2:]), None)) as client:
         client.add_to_gallery(image, 1)
         while not select.select([sys.stdin], [], [], 0)[0]:
             started = time.perf_counter()

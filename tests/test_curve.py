@@ -27,6 +27,11 @@ def unframed(wire):
     return wire[begin:]
 
 
+def flipped(text):
+    """The same but for its last bit."""
+    return text[:-1] + bytes([text[-1] ^ 1])
+
+
 def welcomed(client=None):
     """A server and a client after WELCOME."""
     ours, client = server(), client or Client(SERVER.public)
@@ -148,7 +153,7 @@ INITIATES = {
     "another name": lambda client: b"\x08INITIATe" + client.initiate()[9:],
     "MESSAGE before it": lambda client: client.message(b"question"),
     "no cookie": lambda client: client.initiate(cookie=bytes(96)),
-    "a cookie with a wrong bit": lambda client: client.initiate(cookie=b"\0" + client.cookie[1:]),
+    "a cookie with a wrong bit": lambda client: client.initiate(cookie=flipped(client.cookie)),
     "a nonce that does not rise": lambda client: client.initiate(nonce=(1).to_bytes(8, "big")),
     "another nonce than its box": lambda client: client.initiate()[:112] + b"\x77" + client.initiate()[113:],
     "a vouch by another key": lambda client: client.initiate(vouch=client.vouch(secret=crypto_box_keypair()[1])),
@@ -191,7 +196,7 @@ MESSAGES = {
     "another name": lambda client: b"\x07MESSAGe" + client.message(b"question")[8:],
     "no flags": box_of_nothing,
     "no box": lambda client: client.message(b"question")[:16],
-    "a bit wrong": lambda client: client.message(b"question")[:-1] + b"\xaa",
+    "a bit wrong": lambda client: flipped(client.message(b"question")),
     "cut short": lambda client: client.message(b"question")[:-1],
     "of another connection": lambda client: come_in()[1].message(b"question", nonce=(99).to_bytes(8, "big")),
     "a nonce of INITIATE": lambda client: client.message(b"question", nonce=(2).to_bytes(8, "big")),

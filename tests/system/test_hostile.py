@@ -3,14 +3,9 @@
 import json
 import random
 import struct
-import subprocess
-import sys
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -18,35 +13,10 @@ import pytest
 import zmq
 import zmtp
 from figures import note
+from siege import CORE_MIB, P99_S, honest_client, resident_mib
 
-P99_S = 0.1
 WORST_S = 1.0
-CORE_MIB = 800
 HALF_OPEN = 150
-
-
-class Honest(NamedTuple):
-    """What an honest client saw."""
-
-    seconds: list[float]
-    wrong: list[str]
-
-    @property
-    def p99(self):
-        return float(np.percentile(self.seconds, 99))
-
-
-@contextmanager
-def honest_client(daemon):
-    """Run one beside us, in a process of its own; yields a function that ends it and says what it saw."""
-    script = str(Path(__file__).parents[1] / "honest.py")
-    with subprocess.Popen(
-        [sys.executable, script, daemon.endpoint], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as asking:
-        try:
-            yield lambda: Honest(**json.loads(asking.communicate(timeout=20)[0]))
-        finally:
-            asking.kill()
 
 
 def garbage(path, chance):
@@ -99,11 +69,6 @@ SESSIONS = [
 ]
 
 
-def resident_mib(daemon):
-    status = Path(f"/proc/{daemon.process.pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024
-
-
 def attack(daemon, sessions):
     """Run so many hostile sessions, a few at once; return how many of each kind ran to their end."""
     path = str(daemon.runtime / "reidd.sock")
@@ -130,7 +95,7 @@ def attack(daemon, sessions):
 
 
 def besieged(daemon, sessions):
-    with honest_client(daemon) as seen, daemon.client() as client:
+    with honest_client(daemon.endpoint) as seen, daemon.client() as client:
         while not client.ids():
             pass
         started = time.monotonic()
@@ -192,7 +157,7 @@ def messages_of_empty_frames(path, kind, frames):
     ],
 )
 def test_a_message_of_millions_of_frames_keeps_nobody_waiting(daemon, file, kind, frames):
-    with honest_client(daemon) as seen, daemon.client() as client:
+    with honest_client(daemon.endpoint) as seen, daemon.client() as client:
         while not client.ids():
             pass
         sent = messages_of_empty_frames(daemon.runtime / file, kind, frames)
