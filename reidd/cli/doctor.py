@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -152,6 +153,8 @@ def _keys(chosen: "Config") -> Iterator[Finding]:
         yield Finding("keys", False, str(error))
     else:
         yield Finding("keys", True, f"{chosen.tcp}: {len(users)} let in")
+    there = find_spec("nacl") is not None
+    yield Finding("PyNaCl", there, "encrypts tcp" if there else "tcp takes it: pip install 'reidd[tcp]'")
 
 
 def _gallery_key(chosen: "Config") -> Iterator[Finding]:

@@ -57,7 +57,13 @@ def install_service(
     }  # fmt: skip
     # Run from /opt/reidd itself, there is nothing to fetch.
     there = wheel is None and Path(sys.prefix) == installation.ENVIRONMENT
-    extras = (extra or ("tflite" if jetson else installation.extra())) + (",encryption" if encryption else "")
+    extras = ",".join(
+        [
+            extra or ("tflite" if jetson else installation.extra()),
+            *(["encryption"] if encryption else []),
+            *(["tcp"] if tcp else []),
+        ]
+    )
     source = None if there else installation.source(wheel, extras)
     steps = installation.install(
         source, installation.python(python), [drop_in for drop_in, asked in wanted.items() if asked]

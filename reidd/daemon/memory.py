@@ -1,8 +1,4 @@
-"""How much memory the core may take, so that a flood over tcp takes none from the rest of the machine.
-
-ZeroMQ's own limits bound one frame and one queue, but no message. Where memory ends it closes the connection that sends
-large frames, and aborts at endlessly many small ones: the socket files are therefore read without it.
-"""
+"""How much memory the core may take, so that a flood takes none from the rest of the machine."""
 
 import ctypes
 import logging

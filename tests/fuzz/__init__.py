@@ -1,1 +1,1 @@
-"""Coverage-guided fuzzing of what meets strangers first: a request's envelope and header, an image's header."""
+"""Coverage-guided fuzzing of what meets strangers first: a client's bytes, a request's header, an image's."""

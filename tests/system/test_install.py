@@ -24,7 +24,7 @@ def wheels(tmp_path):
     folder = tmp_path / "wheels"
     for command in (
         ["build", "--wheel", "--outdir", folder, ROOT],
-        ["pip", "download", "--quiet", "--dest", folder, "--find-links", folder, "reidd[standard,encryption]"],
+        ["pip", "download", "--quiet", "--dest", folder, "--find-links", folder, "reidd[standard,encryption,tcp]"],
     ):
         done = subprocess.run(
             [sys.executable, "-m", *map(str, command)], capture_output=True, text=True, timeout=WHEELS_S, check=False
