@@ -122,9 +122,10 @@ class Session:
         self.talk.sendall(GREETING)
         assert self.heard(GREETING_BYTES)[12:33] == b"CURVE".ljust(20, b"\0") + b"\1"
 
-    def shake(self) -> "Session":
+    def shake(self, *, greeted: bool = False) -> "Session":
         """Come in."""
-        self.greet()
+        if not greeted:
+            self.greet()
         self.say(self.client.hello(), COMMAND)
         self.client.welcome(self.frame())
         self.say(self.client.initiate(), COMMAND)

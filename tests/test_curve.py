@@ -337,6 +337,8 @@ def test_each_step_of_a_handshake_is_a_turn_of_its_own():
     heard.hear(memoryview(by_hand.GREETING + by_hand.framed(client.hello(), COMMAND) * 2))
     assert heard.message() is None
     assert (heard.at_hand, len(unframed(heard.answer))) == (True, 168)
+    with pytest.raises(OutOfLineError, match="no INITIATE"):
+        heard.message()
 
 
 def large(client, heard, spoil=False):

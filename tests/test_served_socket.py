@@ -1,16 +1,23 @@
 """Clients of a socket of ours: ZeroMQ's own ones, and such that are up to no good."""
 
 import os
+import select
 import socket
+import threading
 import time
-from contextlib import closing, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 
 import pytest
 import zmq
 import zmtp as client
+from curve import Client, Session, framed
+from nacl.bindings import crypto_box_keypair
 
-from reidd.daemon import connection
+from reidd.daemon import connection, served_socket
+from reidd.daemon.curve import Curve, Pair
+from reidd.daemon.hearing import Hearing
 from reidd.daemon.served_socket import Room, ServedSocket
 from reidd.daemon.zmtp import Kind, Limits, Null
 
@@ -151,3 +158,149 @@ def test_a_client_that_is_gone_misses_its_reply(served, path):
         served.send(frames[0], [b"answer"])
     serve(served, lambda: not served.names)
     served.send(frames[0], [b"answer"])
+
+
+SERVER = Pair(*crypto_box_keypair())
+
+
+@pytest.fixture
+def afar():
+    """What is served on tcp, to everybody who has a key."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    with closing(ServedSocket(listener, lambda: Curve(Kind.ROUTER, SERVER, lambda _: True), LIMITS, ROOM)) as served:
+        yield served
+
+
+@contextmanager
+def session(served):
+    """A client by hand that has said nothing."""
+    host, port = served._listener.getsockname()
+    with Session(f"tcp://{host}:{port}", Client(SERVER.public)) as opened:
+        yield opened
+
+
+@contextmanager
+def shaken(served):
+    """A client by hand that has come in."""
+    with session(served) as opened, ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(opened.shake)
+        serve(served, coming.done)
+        coming.result()
+        yield opened
+
+
+def test_on_tcp_a_message_has_the_key_of_who_sent_it(afar):
+    with shaken(afar) as asking:
+        asking.send(b"", b"question")
+        [(frames, uid, key)] = come(afar, 1)
+        assert (frames[1:], uid, key) == ([b"", b"question"], None, asking.client.public)
+        afar.send(frames[0], [b"", b"answer"])
+        assert asking.receive() == [b"", b"answer"]
+
+
+def test_who_is_gone_without_a_word_is_noticed_by_the_kernel(afar):
+    with shaken(afar):
+        [talk] = [one.talk for one in afar._connections.values()]
+        options = [socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT]
+        assert [talk.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [5, 5, 2, 15_000]
+        assert talk.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+
+def greet_all(served, sessions):
+    """Have so many come in and say HELLO, and be heard no further."""
+    for one in sessions:
+        one.talk.sendall(client.GREETING.replace(b"NULL\0", b"CURVE") + framed(one.client.hello(), client.COMMAND))
+    while len(served._shaking) < len(sessions):
+        for fd, _ in served._epoll.poll(0.01):
+            served._serve(served._by_fd[fd]) if fd in served._by_fd else served._accept()
+
+
+def test_a_turn_takes_a_few_steps_of_handshakes_and_messages_go_first(afar):
+    with shaken(afar) as asking, ExitStack() as stack:
+        greet_all(afar, [stack.enter_context(session(afar)) for _ in range(30)])
+        asking.send(b"question")
+        select.select([afar], [], [], 5)
+        assert [len(afar._shaking) for _ in afar.messages(1)] == [30]
+        left = []
+        while afar._shaking:
+            left.append(len(afar._shaking))
+            list(afar.messages(1))
+        assert left == list(range(30 - served_socket.SHAKEN_PER_TURN, 0, -served_socket.SHAKEN_PER_TURN))
+
+
+def test_of_too_many_that_say_nothing_the_longest_silent_goes(afar, monkeypatch):
+    monkeypatch.setattr(served_socket, "MAX_SILENT", 5)
+    with shaken(afar) as asking, ExitStack() as stack:
+        for count in range(1, 9):
+            stack.enter_context(session(afar))
+            serve(afar, lambda: len(afar.names) == 1 + min(count, 5))  # noqa: B023
+        newest = max(afar.names)
+        assert afar._silent.keys() == afar.names - {min(afar.names)}
+        assert newest in afar._silent
+        asking.send(b"question")
+        assert come(afar, 1)
+
+
+def test_for_a_newcomer_the_silent_make_room_and_nobody_else_does(afar, monkeypatch):
+    monkeypatch.setattr(served_socket.resource, "getrlimit", lambda _: (served_socket.SPARE_FILES + 4, 0))
+    with shaken(afar) as first, session(afar), shaken(afar) as second:
+        assert len(afar.names) == 2
+        with session(afar) as third:
+            serve(afar, lambda: select.select([third.talk], [], [], 0)[0])
+            assert third.talk.recv(100) == b""
+        for here in (first, second):
+            here.send(b"question")
+            assert come(afar, 1)
+
+
+def test_who_is_not_wanted_any_more_is_sent_away_and_nobody_else(afar):
+    with shaken(afar) as revoked, shaken(afar) as other, session(afar) as coming:
+        serve(afar, lambda: len(afar.names) == 3)
+        afar.send_away(lambda key: key == revoked.client.public)
+        assert len(afar.names) == 2
+        other.send(b"question")
+        assert come(afar, 1)[0].key == other.client.public
+        coming.greet()
+
+
+def test_while_a_large_frame_is_opened_others_are_heard(afar, monkeypatch):
+    open_it, opened = threading.Event(), Hearing.open_aside
+    monkeypatch.setattr(Hearing, "open_aside", lambda hearing: open_it.wait(5) and opened(hearing))
+    with shaken(afar) as large, shaken(afar) as small, ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(large.send, bytes(8 << 20), b"last")
+        serve(afar, lambda: any(one.hearing.stuck for one in afar._connections.values()))
+        small.send(b"question")
+        assert [frames[1:] for frames, _, _ in come(afar, 1)] == [[b"question"]]
+        assert list(afar.messages(10)) == []
+        # Nor is the loop kept busy by what nobody takes in.
+        assert not afar._epoll.poll(0.05)
+        open_it.set()
+        assert [list(map(len, frames[1:])) for frames, _, _ in come(afar, 1)] == [[8 << 20, 4]]
+        sending.result()
+
+
+def test_who_left_while_its_frame_was_opened_is_forgotten(afar, monkeypatch):
+    open_it, opened = threading.Event(), Hearing.open_aside
+    monkeypatch.setattr(Hearing, "open_aside", lambda hearing: open_it.wait(5) and opened(hearing))
+    with shaken(afar) as large, ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(large.send, bytes(8 << 20))
+        serve(afar, lambda: any(one.hearing.stuck for one in afar._connections.values()))
+        sending.result()
+        afar.send_away(lambda _: True)
+        open_it.set()
+        assert come(afar, 1, seconds=0.3) == []
+        assert (afar._held_bytes, afar.waiting) == (0, False)
+
+
+def test_pings_of_many_leave_others_their_turn(served, path):
+    with ExitStack() as stack:
+        for _ in range(10):
+            pinging = stack.enter_context(greeted(served, path))
+            pinging.sendall((bytes([client.COMMAND, 7]) + b"\x04PING\0\0") * 20_000)
+        asking = stack.enter_context(greeted(served, path))
+        asking.sendall(client.short_frame(b"question"))
+        began, turns = time.monotonic(), 0
+        while not list(served.messages(10)):
+            turns += 1
+            assert turns < 20
+        assert time.monotonic() - began < 0.5

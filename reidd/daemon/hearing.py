@@ -25,7 +25,7 @@ class Hearing:
         self._large, self._filled, self._large_flags = bytearray(), 0, 0
         """A frame that comes in many pieces, how much of it is there, and its flags."""
         self._aside: tuple[int, memoryview] | None = None
-        self._opened: tuple[int, bytes] | Exception | None = None
+        self._opened: tuple[int, bytes] | OutOfLineError | None = None
         """A frame that another thread opens, and what came of it."""
         self._frames: list[bytes] = []
         self._count = self._frame_bytes = 0
@@ -76,7 +76,7 @@ class Hearing:
                 break
             if (whole := self._heed(*frame)) is not None:
                 return whole
-        self.at_hand = True
+        self.at_hand = len(self._heard) > self._at
         return None
 
     def open_aside(self) -> None:
@@ -85,8 +85,9 @@ class Hearing:
             return
         try:
             self._opened = self.mechanism.opened(*self._aside)
-        except Exception as fault:  # to be raised where this client is being heard
-            self._opened = fault
+        except (OutOfLineError, MemoryError) as fault:
+            # Its words only: its traceback would keep the frame in memory, thrice.
+            self._opened = OutOfLineError(str(fault) or "a frame that there is not enough memory for")
 
     def _greeting(self) -> bool:
         heard = self._heard
@@ -105,7 +106,7 @@ class Hearing:
         """The next frame's flags and body, once all of it is there and open."""
         if self._opened is not None:
             opened, self._opened, self._aside = self._opened, None, None
-            if isinstance(opened, Exception):
+            if isinstance(opened, OutOfLineError):
                 raise opened
             return opened
         if self._aside is not None:

@@ -88,7 +88,7 @@ def serve(settings: Settings) -> None:
             stack.enter_context(_only_one(folder))
         asked_to_stop, wakeup = _heed_signals(stack)
         memory.keep_private()
-        memory.bound(settings.capacity, settings.model.extras.dim or MOST_DIM)
+        memory.bound(settings.capacity, settings.model.extras.dim or MOST_DIM, tcp=settings.tcp is not None)
         given = inherited()
         requests = bound(stack, settings.runtime / places.SOCKET, mode=0o660, given=given)
         analytics = bound(stack, settings.runtime / places.ANALYTICS, mode=0o660, given=given)

@@ -8,15 +8,17 @@ log = logging.getLogger(__name__)
 
 BASE_BYTES = 512 << 20
 """The core itself, about 60 MiB resident, and room for the largest request and its copy."""
+TCP_BYTES = 384 << 20
+"""To decrypt the largest frame takes three more copies of it."""
 PER_INSTANCE_BYTES = 1024
 """What the core remembers of an instance beside its feature."""
 
 PR_SET_DUMPABLE = 4  # linux/prctl.h
 
 
-def bound(capacity: int, dim: int) -> None:
+def bound(capacity: int, dim: int, *, tcp: bool) -> None:
     """Limit this process's private memory, which its workers lift again."""
-    wanted = BASE_BYTES + capacity * (PER_INSTANCE_BYTES + 4 * dim)
+    wanted = BASE_BYTES + TCP_BYTES * tcp + capacity * (PER_INSTANCE_BYTES + 4 * dim)
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     allowed = [limit for limit in (wanted, soft, hard) if limit != resource.RLIM_INFINITY]
     resource.setrlimit(resource.RLIMIT_DATA, (min(allowed), hard))

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from reidd.errors import ConfigError
 
 FIRST_FD = 3
-BACKLOG, TCP_BACKLOG = 256, 64
+BACKLOG = 256
 MAX_IPC_PATH = 107  # the size of sockaddr_un.sun_path, less its final zero
 
 
@@ -76,7 +76,7 @@ def bound_tcp(stack: ExitStack, address: str) -> socket.socket:
         family, _, _, _, where = socket.getaddrinfo(
             None if host == "*" else host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        return stack.enter_context(socket.create_server(where[:2], family=family, backlog=TCP_BACKLOG))
+        return stack.enter_context(socket.create_server(where[:2], family=family, backlog=BACKLOG))
     except OSError as error:
         raise ConfigError(f"{address}: cannot be bound: {error.strerror}; choose another address") from None
 

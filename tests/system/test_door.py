@@ -5,10 +5,12 @@ import socket
 import struct
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import zmq
+from curve import GREETING
 from house import House
 from subjects import Daemon
 from zmq.utils import monitor
@@ -18,6 +20,7 @@ from reidd import keys
 from reidd.client import subscribed
 from reidd.connection import secure
 from reidd.keys import Role
+from reidd.protocol import MAX_FRAME_BYTES
 
 IN_TIME_MS = 5000
 
@@ -253,3 +256,74 @@ def test_a_key_that_asks_too_often_is_busy_and_others_are_not(short_folder):
             assert local.ids() == []
     finally:
         flooded.end()
+
+
+def test_the_largest_frame_passes_over_tcp(house):
+    house.key("large", Role.QUERY)
+    request = b'{"op":"re_id_image","deadline_ms":30000,"parts":[{"kind":"encoded"}]}'
+    with zmq.Context.instance().socket(zmq.DEALER) as dealer:
+        dealer.setsockopt(zmq.LINGER, 0)
+        secure(dealer, keys.credentials(house.path("large")))
+        dealer.connect(house.address)
+        dealer.send_multipart([b"", request, bytes(MAX_FRAME_BYTES)])
+        assert dealer.poll(30_000)
+        assert json.loads(dealer.recv_multipart()[1])["code"] == "bad-image"
+
+
+def test_a_req_and_one_with_heartbeats_are_served_over_tcp(house):
+    with zmq.Context.instance().socket(zmq.REQ) as asking:
+        for option in (zmq.REQ_RELAXED, zmq.REQ_CORRELATE):
+            asking.setsockopt(option, 1)
+        asking.setsockopt(zmq.LINGER, 0)
+        asking.setsockopt(zmq.HEARTBEAT_IVL, 50)
+        asking.setsockopt(zmq.HEARTBEAT_TIMEOUT, 500)
+        secure(asking, keys.credentials(house.path("cam")))
+        seen = asking.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        asking.connect(house.address)
+        for _ in range(3):
+            asking.send(b'{"op":"ids"}')
+            assert asking.poll(IN_TIME_MS)
+            assert json.loads(asking.recv())["reply"] == "ids"
+            # Longer than a heartbeat may be late.
+            assert not seen.poll(700)
+        asking.disable_monitor()
+        seen.close()
+
+
+def test_a_client_of_zmtp_3_0_is_served(house):
+    with house.by_hand("cam") as session:
+        session.talk.sendall(GREETING.replace(b"\x7f\x03\x01", b"\x7f\x03\x00"))
+        session.heard(len(GREETING))
+        session.shake(greeted=True)
+        session.send(b"", b'{"op":"ids"}')
+        assert json.loads(session.receive()[1])["reply"] == "ids"
+
+
+def test_a_subscriber_of_zmtp_3_0_is_served(house, image):
+    house.key("old", Role.SUBSCRIBE)
+    with house.by_hand("old", kind=b"SUB").shake() as session, house.daemon.client() as local:
+        session.send(b"\1labelled")
+        while True:
+            local.add_to_gallery(image, 9)
+            local.set_label(9, "Ann")
+            session.talk.settimeout(0.3)
+            with suppress(TimeoutError):
+                assert session.receive()[0] == b"labelled"
+                break
+
+
+def test_without_the_library_that_encrypts_the_daemon_does_not_start(short_folder):
+    (short_folder / "nacl.py").write_text("raise ImportError('no module named nacl')\n")
+    keys.new(short_folder / "keys", "cam", [Role.QUERY])
+    config = short_folder / "reidd.toml"
+    config.write_text(f'tcp = "tcp://127.0.0.1:0"\nkeys_folder = "{short_folder}/keys"')
+    started = Daemon(short_folder, "--config", str(config), env={"PYTHONPATH": str(short_folder)})
+    assert started.process.wait(60) == 78
+    assert "pip install 'reidd[tcp]'" in started.log.read_text()
+
+
+def test_no_secret_comes_into_the_log(house):
+    ring = json.loads((house.keys / "server.key").read_text())
+    log = house.daemon.log.read_text()
+    assert "a client was cut off" in log
+    assert ring["secret"] not in log

@@ -25,7 +25,7 @@ from reidd.connection import secure
 from reidd.keys import Role
 from reidd.protocol import MAX_FRAME_BYTES
 
-WORST_S = 0.35
+WORST_S, WORST_BESIDE_LARGE_S = 0.35, 1.0
 SECONDS = 3.0
 HALF_OPEN = 150
 REQUEST = b'{"op":"ids"}'
@@ -240,9 +240,14 @@ def large_frames(house, frames):
 
 @pytest.mark.timeout(90)
 @pytest.mark.parametrize(
-    ("send", "frames"), [(many_frames_by_libzmq, 1_000_000), (many_frames, 8_000_000), (large_frames, 3)]
+    ("send", "frames", "bar_s"),
+    [
+        (many_frames_by_libzmq, 1_000_000, WORST_S),
+        (many_frames, 8_000_000, WORST_S),
+        (large_frames, 3, WORST_BESIDE_LARGE_S),
+    ],
 )
-def test_a_key_with_a_hostile_message_keeps_nobody_waiting(house, send, frames):
+def test_a_key_with_a_hostile_message_keeps_nobody_waiting(house, send, frames, bar_s):
     sent = 0
     with honest_clients(house) as seen:
         ends = time.monotonic() + SECONDS
@@ -254,18 +259,18 @@ def test_a_key_with_a_hostile_message_keeps_nobody_waiting(house, send, frames):
         note(
             f"worst wait {where} beside a key's messages of {send.__name__.replace('_', ' ')} ({frames})",
             f"{max(honest.seconds) * 1000:.0f} ms of {len(honest.seconds)} answers, {sent} messages",
-            f"{WORST_S * 1000:.0f} ms",
+            f"{bar_s * 1000:.0f} ms",
         )
     assert (afar.wrong, here.wrong, house.daemon.process.poll()) == ([], [], None)
-    assert max(afar.seconds + here.seconds) < WORST_S
+    assert max(afar.seconds + here.seconds) < bar_s
     assert resident_mib(house.daemon) < CORE_MIB
 
 
 def hellos(house, stop):
     """Say HELLO from one connection after the other, and leave it open for a while."""
     left = []
-    server = house.by_hand().client.server
     with ExitStack() as stack:
+        server = stack.enter_context(house.by_hand()).client.server
         while not stop.is_set():
             with suppress(OSError):
                 session = stack.enter_context(Session(house.address, curve.Client(server), timeout=1))
