@@ -1,5 +1,6 @@
 """The door proves itself shut: at the start, and again and again while it serves."""
 
+import socket
 import sys
 import time
 from contextlib import ExitStack, closing
@@ -38,11 +39,11 @@ def client():
     with zmq.Context() as context, ExitStack() as stack:
 
         def made(kind, address, given):
-            socket = stack.enter_context(context.socket(kind))
-            socket.setsockopt(zmq.LINGER, 0)
-            secure(socket, given)
-            socket.connect(address)
-            return socket
+            opened = stack.enter_context(context.socket(kind))
+            opened.setsockopt(zmq.LINGER, 0)
+            secure(opened, given)
+            opened.connect(address)
+            return opened
 
         yield made
 
@@ -84,6 +85,10 @@ def test_it_shuts_for_good_when_a_random_key_is_let_in_later(door, client, folde
     assert not turn_until(door, lambda: dealer.poll(300) == 0)
     door.publish(b"added", b"{}")
     assert not door.waiting
+    for address in (door.endpoint, door.analytics_endpoint):
+        host, port = address.removeprefix("tcp://").split(":")
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((host, int(port))).close()
 
 
 def test_it_stays_open_when_the_proof_holds_again(door, monkeypatch):

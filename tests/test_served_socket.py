@@ -172,17 +172,17 @@ def afar():
 
 
 @contextmanager
-def session(served):
+def session(served, pair=None):
     """A client by hand that has said nothing."""
     host, port = served._listener.getsockname()
-    with Session(f"tcp://{host}:{port}", Client(SERVER.public)) as opened:
+    with Session(f"tcp://{host}:{port}", Client(SERVER.public, pair)) as opened:
         yield opened
 
 
 @contextmanager
-def shaken(served):
+def shaken(served, pair=None):
     """A client by hand that has come in."""
-    with session(served) as opened, ThreadPoolExecutor(1) as pool:
+    with session(served, pair) as opened, ThreadPoolExecutor(1) as pool:
         coming = pool.submit(opened.shake)
         serve(served, coming.done)
         coming.result()
@@ -239,6 +239,16 @@ def test_of_too_many_that_say_nothing_the_longest_silent_goes(afar, monkeypatch)
         assert newest in afar._silent
         asking.send(b"question")
         assert come(afar, 1)
+
+
+def test_one_key_takes_no_more_than_its_part_of_the_connections(afar, monkeypatch):
+    monkeypatch.setattr(served_socket, "MAX_OF_ONE_KEY", 2)
+    pair = crypto_box_keypair()
+    with shaken(afar) as other, shaken(afar, pair), shaken(afar, pair), shaken(afar, pair) as newest:
+        assert len(afar.names) == 3
+        assert [one.key for one in afar._connections.values()] == [other.client.public, pair[0], pair[0]]
+        newest.send(b"question")
+        assert come(afar, 1)[0].frames[0] == max(afar.names)
 
 
 def test_for_a_newcomer_the_silent_make_room_and_nobody_else_does(afar, monkeypatch):

@@ -117,6 +117,7 @@ class Door:
         """Close the sockets. Twice is fine."""
         if self._stranger is not None:
             self._stranger.close()
+            self._stranger = None
         self._stack.close()
 
     def _open(self, addresses: Addresses) -> None:

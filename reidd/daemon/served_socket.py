@@ -25,6 +25,8 @@ ACCEPTED_PER_TURN, SHAKEN_PER_TURN = 4, 8
 """Connections, and steps of handshakes: in CURVE one takes 0.1 to 1 ms. Two make a handshake, so none piles up."""
 MAX_SILENT = 256
 """Connections that have not shaken hands yet; for one more, the longest silent of them is closed."""
+MAX_OF_ONE_KEY = 64
+"""Connections; for one more, the oldest of them is closed."""
 
 
 class Room(NamedTuple):
@@ -200,8 +202,8 @@ class ServedSocket:
             self._close(connection)
             return None
         connection.at_hand = False
-        if connection.ready:
-            self._silent.pop(connection.name, None)
+        if connection.ready and self._silent.pop(connection.name, None):
+            self._bound_key(connection.key)
         if hearing.answer:
             connection.send([hearing.answer])
             hearing.answer = b""
@@ -212,6 +214,12 @@ class ServedSocket:
             self._look_at(connection)
         self._weigh(connection)
         return frames
+
+    def _bound_key(self, key: bytes | None) -> None:
+        """Leave room for other keys."""
+        same = [one for one in self._connections.values() if key and one.ready and one.key == key]
+        for one in same[: max(0, len(same) - MAX_OF_ONE_KEY)]:
+            self._close(one)
 
     def _weigh(self, connection: Connection) -> None:
         """Count what a client makes us hold, and cut off who holds most when it is too much together."""
@@ -227,9 +235,8 @@ class ServedSocket:
             self._close(most)
 
     def _send_away_the_silent(self) -> None:
-        now = time.monotonic()
         for connection in list(self._silent.values()):
-            if connection.until > now:
+            if connection.until > time.monotonic():
                 return
             self._close(connection)
 
