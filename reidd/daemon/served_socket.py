@@ -202,8 +202,8 @@ class ServedSocket:
             self._close(connection)
             return None
         connection.at_hand = False
-        if connection.ready and self._silent.pop(connection.name, None):
-            self._bound_key(connection.key)
+        if connection.ready and connection.name in self._silent:
+            self._came_in(connection)
         if hearing.answer:
             connection.send([hearing.answer])
             hearing.answer = b""
@@ -215,11 +215,12 @@ class ServedSocket:
         self._weigh(connection)
         return frames
 
-    def _bound_key(self, key: bytes | None) -> None:
-        """Leave room for other keys."""
-        same = [one for one in self._connections.values() if key and one.ready and one.key == key]
-        for one in same[: max(0, len(same) - MAX_OF_ONE_KEY)]:
-            self._close(one)
+    def _came_in(self, connection: Connection) -> None:
+        del self._silent[connection.name]
+        key = connection.key
+        same = [one for one in self._connections.values() if key and one.key == key]
+        if len(same) > MAX_OF_ONE_KEY:
+            self._close(same[0])
 
     def _weigh(self, connection: Connection) -> None:
         """Count what a client makes us hold, and cut off who holds most when it is too much together."""
