@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -236,6 +237,12 @@ def test_doctor_finds_this_machine_fit(start):
     assert {"model reidd/person", "golden vectors on TFLITE/CPU", "daemon"} <= {f["what"] for f in findings}
 
 
+def test_the_service_gets_the_libraries_that_its_options_take(run):
+    options = ("install-service", "--dry-run", "--python", "/usr/bin/python3")
+    assert re.search(r"reidd\[[a-z-]+,encryption,tcp\]", run(*options, "--tcp", "--encryption").stdout)
+    assert not re.search(r"reidd\[.*(tcp|encryption)", run(*options).stdout)
+
+
 def test_doctor_looks_at_what_is_configured(run, tmp_path):
     config = tmp_path / "reidd.toml"
     config.write_text(f'model = "acme/nobody"\ntcp = "tcp://127.0.0.1:0"\nkeys_folder = "{tmp_path}/keys"\n')
@@ -244,6 +251,7 @@ def test_doctor_looks_at_what_is_configured(run, tmp_path):
     words = {f["what"]: f["words"] for f in json.loads(done.stdout) if f["fine"] is False}
     assert words.keys() == {"model acme/nobody", "keys"}
     assert "reidd keys new" in words["keys"]
+    assert "encrypts tcp" in done.stdout
     assert run("keys", "new", "cam", "--config", config, "--output", tmp_path / "cam.key").returncode == 0
     assert "cam" in run("keys", "list", "--config", config).stdout
     assert "keys" not in [

@@ -8,7 +8,7 @@ from reidd.daemon.connection import Connection
 
 
 class Aside:
-    """Opens one large frame after the other. Only small pieces of Python are in it, so the loop goes on meanwhile."""
+    """Opens one large frame after the other; the loop goes on meanwhile, for libsodium takes no lock of Python's."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "aside")

@@ -217,8 +217,7 @@ class ServedSocket:
 
     def _came_in(self, connection: Connection) -> None:
         del self._silent[connection.name]
-        key = connection.key
-        same = [one for one in self._connections.values() if key and one.key == key]
+        same = [one for one in self._connections.values() if connection.key and one.key == connection.key]
         if len(same) > MAX_OF_ONE_KEY:
             self._close(same[0])
 
