@@ -17,7 +17,7 @@ MAX_UNREAD_BYTES = 16 << 20
 HANDSHAKE_S = 2.0
 KEEPALIVE_S, GONE_S = 5, 15
 """After so long a silence a client on tcp is asked whether it is there; after so long without a sign it is not."""
-_KEEPALIVE = {
+_TCP_OPTIONS = {
     socket.TCP_NODELAY: 1,
     socket.TCP_KEEPIDLE: KEEPALIVE_S,
     socket.TCP_KEEPINTVL: KEEPALIVE_S,
@@ -45,7 +45,7 @@ class Connection:
             _, self.uid, _ = struct.unpack("3i", talk.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         else:
             talk.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for option, value in _KEEPALIVE.items():
+            for option, value in _TCP_OPTIONS.items():
                 talk.setsockopt(socket.IPPROTO_TCP, option, value)
 
     @property

@@ -1,7 +1,8 @@
 """The mechanism CURVE, the server's side: CurveZMQ (rfc.zeromq.org/spec/26) within ZMTP (spec/25).
 
-Of this mechanism libzmq has its own, but no bound for a message (see `hearing`), so a client could end the daemon.
-What is not exactly what 26 has next ends the connection. The boxes are libsodium's, by PyNaCl.
+We do this ourselves because libzmq, which has it too, bounds a frame but no message (see `hearing`): whoever held a key
+could make it abort, and the core with it. What is not exactly what 26 has next ends the connection, and nothing else
+can come of it. The boxes are libsodium's, by PyNaCl.
 
 C and S are the long-term keys of client and server, C' and S' those of this one connection, as 26 names them.
 """
@@ -22,13 +23,12 @@ from nacl.exceptions import CryptoError
 from reidd.daemon import zmtp
 from reidd.daemon.zmtp import COMMAND, MORE, Kind, OutOfLineError, Piece
 
-KEY_BYTES, NONCE_BYTES, LONG_NONCE_BYTES, BOX_BYTES = 32, 8, 16, 16
-COOKIE_BYTES = 96
+NONCE_BYTES, LONG_NONCE_BYTES, BOX_BYTES, COOKIE_BYTES = 8, 16, 16, 96
 HELLO = b"\x05HELLO" + b"\x01\x00" + bytes(72)
 HELLO_BYTES, INITIATE_BYTES = 200, 257
 INITIATE, MESSAGE = b"\x08INITIATE", b"\x07MESSAGE"
 BOXED_MORE, BOXED_COMMAND = 1, 2
-"""The flags within a box, which are not those of a frame: 26 leaves it to libzmq that the second is a command's."""
+"""The flags within a box, which are not those of a frame. 26 knows the first; libzmq has the second for commands."""
 NOT_ALLOWED = b"\x03400"
 """ZAP's word (spec/27) for who is not on the allow-list; libzmq's clients do not come again then."""
 
