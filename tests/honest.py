@@ -1,6 +1,7 @@
 """An honest client in a process of its own: asks who is on an image until its input ends, and prints what it saw.
 
-`python tests/honest.py ENDPOINT [KEY]` prints JSON: seconds of each answer, and whatever was wrong with one.
+`python tests/honest.py ENDPOINT [KEY]` prints a line when it begins, and then JSON: seconds of each answer, and
+whatever was wrong with one.
 """
 
 import json
@@ -18,6 +19,7 @@ def main() -> None:
     seconds, wrong = [], []
     with reidd.Client(sys.argv[1], timeout=5, key=next(iter(sys.argv[2:]), None)) as client:
         client.add_to_gallery(image, 1)
+        print("asking", flush=True)
         while not select.select([sys.stdin], [], [], 0)[0]:
             started = time.perf_counter()
             try:

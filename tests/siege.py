@@ -30,6 +30,7 @@ def honest_client(endpoint, *key):
     command = [sys.executable, str(Path(__file__).with_name("honest.py")), endpoint, *map(str, key)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as asking:
         try:
+            assert asking.stdout.readline(), "the honest client ended before it began"
             yield lambda: Honest(**json.loads(asking.communicate(timeout=20)[0]))
         finally:
             asking.kill()
