@@ -68,12 +68,19 @@ class Run:
         ]
         self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
         self.step, self.seconds = 0, 0.0
+        self.averaged_from = 0
+        """The step from which on weights are averaged: those that learned from small images do not count at the end."""
 
     @property
     def progress(self) -> float:
         """Share of the run that is done."""
         s = self.settings
         return self.step / s.steps if s.steps else self.seconds / (60 * s.minutes)
+
+    @property
+    def full_size(self) -> bool:
+        """Whether images are as large as they will be for users."""
+        return self.progress >= self.settings.small_share
 
     @property
     def batch_number(self) -> int:
@@ -84,6 +91,7 @@ class Run:
         """Write a checkpoint, all of it or nothing."""
         parts = {name: getattr(self, name).state_dict() for name in ("student", "average", "classifier", "optimizer")}
         state = {"plan": self.settings.plan, "step": self.step, "seconds": self.seconds, **parts}
+        state["averaged_from"] = self.averaged_from
         torch.save(state, path.with_suffix(".new"))
         path.with_suffix(".new").rename(path)  # a run killed here still has its last checkpoint
 
@@ -96,7 +104,7 @@ class Run:
     def restore(self, path: Path) -> None:
         """Go on from a checkpoint."""
         state = torch.load(path, weights_only=True)
-        self.step, self.seconds = state["step"], state["seconds"]
+        self.step, self.seconds, self.averaged_from = state["step"], state["seconds"], state["averaged_from"]
         for name in ("student", "average", "classifier", "optimizer"):
             getattr(self, name).load_state_dict(state[name])
 
@@ -179,9 +187,12 @@ def _train(run: Run, batches: Batches) -> Iterator[dict[str, float]]:
     """Take steps until the run is done; yields each step's losses, smoothed."""
     maps = torch.compile(run.student.maps, dynamic=False) if run.settings.compiled else run.student.maps
     weights, smooth, first = torch.tensor(run.settings.weights), torch.zeros(4), run.step
+    full_size = run.full_size
     run.student.train()
     while run.progress < 1:
         start = time.monotonic()
+        if run.full_size and not full_size:
+            full_size, run.averaged_from = True, run.step
         _set_learning_rate(run)
         batch = batches.at(run.batch_number)
         pixels = _pixels(batch, run)
@@ -195,7 +206,8 @@ def _train(run: Run, batches: Batches) -> Iterator[dict[str, float]]:
         _share_gradients(run)
         run.optimizer.step()
         run.step += 1
-        _follow(run.average, run.student, keep=min(_AVERAGE_KEEP, run.step / (run.step + 20)))
+        averaged = run.step - run.averaged_from
+        _follow(run.average, run.student, keep=min(_AVERAGE_KEEP, averaged / (averaged + 20)))
         run.seconds += _mean(run, torch.tensor(min(_LONGEST_STEP_S, time.monotonic() - start))).item()
         smooth = 0.98 * smooth + 0.02 * parts.detach()
         shown = (smooth / (1 - 0.98 ** (run.step - first))).tolist()
@@ -234,7 +246,7 @@ def _pixels(batch: Batch, run: Run) -> torch.Tensor:
     light = torch.from_numpy(rng.uniform(0.85, 1.15, (len(batch.images), 1, 1, 1)).astype(np.float32))
     pixels = torch.from_numpy(batch.images).permute(0, 3, 1, 2).float() * light
     size = (run.settings.height, run.settings.width)
-    if run.progress >= run.settings.small_share and size != (HEIGHT, WIDTH):
+    if run.full_size and size != (HEIGHT, WIDTH):
         pixels = functional.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
     return pixels.clamp(0, 255).contiguous(memory_format=torch.channels_last)
 
