@@ -27,7 +27,7 @@ def results(folder: Path, *options: str) -> list[dict]:
     )
     rig = subprocess.run(
         [sys.executable, HERE / "faults.py", folder / "below", *options],
-        env={**os.environ, "LD_PRELOAD": str(shim)},
+        env={**os.environ, "LD_PRELOAD": str(shim), "PYTHONPATH": str(HERE.parent)},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         check=True,
