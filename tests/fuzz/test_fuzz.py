@@ -23,7 +23,7 @@ from reidd.protocol import OPS, decode_request
 HERE = Path(__file__).parent
 RUNS = {"request": 3_000_000, "said": 50_000, "curve": 30_000, "image": 2_500_000}
 ENOUGH = 5_000_000
-SECONDS = 150
+SECONDS = 240
 
 needs_atheris = pytest.mark.skipif(
     find_spec("atheris") is None,
