@@ -89,10 +89,10 @@ def figures(model: ModelConfig, pair: Pair, file: ModelFile, trial: Trial, refer
         file=file.file,
         sha256=certificates.checksum(model, file),
         mean_cosine=round(float(cosines.mean()), 6),
-        worst_cosine=round(float(cosines.min()), 6),
+        worst_cosine=round(float(np.min(cosines)), 6),
         rank_agreement=round(ranks, 4),
         ms=round(trial.ms, 2),
-        agrees=bool(cosines.min() >= golden.WORST_COSINE) and ranks >= RANK_AGREEMENT,
+        agrees=bool(np.min(cosines) >= golden.WORST_COSINE) and ranks >= RANK_AGREEMENT,
         remark=trial.remark,
     )
 

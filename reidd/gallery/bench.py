@@ -78,10 +78,11 @@ def _search(rows: Rows) -> Iterator[Figure]:
             ring.fill(rows, next_instance=size + 1)
         reader, probe = Reader(Path(folder) / "ring"), rows.features[:1]
         block = ring.features.reshape(-1)
+        words = block.view(np.uint64)
         reads: dict[str, Callable[[], object]] = {
             "sum": block.sum,
             "dot": lambda: block.dot(block),
-            "max": block.view(np.uint64).max,
+            "max": lambda: np.max(words),
         }
         searches = {"reidd": lambda: reader.search(probe, top_k=_TOP_K), **_others(rows.features, probe)}
         if size > MANY and scanner() is not None:
