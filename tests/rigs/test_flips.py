@@ -90,12 +90,13 @@ def test_no_flipped_byte_is_believed(stride, encrypted):
     with filled(encrypted=encrypted) as store:
         found = Counter(outcomes(store, stride))
     noticed = found["reported"] + found["refused"]
+    which = "encrypted store" if encrypted else "store"
     note(
-        f"flipped bytes of the {'encrypted ' if encrypted else ''}store, one in {stride}",
+        f"flipped bytes of the {which}, one in {stride}",
         f"{noticed + found['reported by the seal']} of {found.total()} noticed",
         "all",
     )
-    note("of these, that hold something, and were noticed without the seal too", str(noticed), "")
+    note(f"of these, noticed without the seal too, for they hold something, {which}", str(noticed), "")
     assert found["believed"] == found["unnoticed"] == found["taken for another key's"] == 0
     assert found["reported"] > 10
 
