@@ -1,6 +1,7 @@
 """What tests share: real crops, a real daemon in a process of its own, and images that are none."""
 
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -45,6 +46,15 @@ def commands() -> Iterator[Commands]:
 def short_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="reidd-") as folder:
         yield Path(folder)
+
+
+@pytest.fixture
+def listener(short_folder) -> Iterator[socket.socket]:
+    """A socket file that somebody listens at."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(short_folder / "s"))
+        listener.listen()
+        yield listener
 
 
 @pytest.fixture

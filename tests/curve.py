@@ -29,6 +29,12 @@ def framed(text: bytes, flags: int = 0) -> bytes:
     return bytes([flags | LONG]) + struct.pack(">Q", len(text)) + text
 
 
+def unframed(wire):
+    """The text of the one frame that there is."""
+    begin = 9 if wire[0] & LONG else 2
+    return wire[begin:]
+
+
 class Client:
     """One connection's half of the handshake. What it says next is an argument where a test may want another."""
 

@@ -1,6 +1,5 @@
 """Subscribers hear what they asked for."""
 
-import socket
 import time
 from contextlib import closing
 from functools import partial
@@ -13,15 +12,12 @@ from reidd.daemon.zmtp import Kind, Null
 
 
 @pytest.fixture
-def path(short_folder):
-    return str(short_folder / "s")
+def path(listener):
+    return listener.getsockname()
 
 
 @pytest.fixture
-def feed(path):
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(path)
-    listener.listen()
+def feed(listener):
     with closing(Feed(listener, partial(Null, Kind.PUB), share=0.5)) as feed:
         yield feed
 

@@ -26,15 +26,12 @@ ROOM = Room(held_bytes=40 << 20, share=0.5)
 
 
 @pytest.fixture
-def path(short_folder):
-    return str(short_folder / "s")
+def path(listener):
+    return listener.getsockname()
 
 
 @pytest.fixture
-def served(path):
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(path)
-    listener.listen()
+def served(listener):
     with closing(ServedSocket(listener, partial(Null, Kind.ROUTER), LIMITS, ROOM)) as served:
         yield served
 

@@ -53,6 +53,12 @@ def honest_clients(house, *, afar_only=False):
         yield lambda: [seen() for seen in (afar, here) if seen is not None]
 
 
+def with_a_bit_changed(text, chance):
+    changed = bytearray(text)
+    changed[chance.randrange(len(changed))] ^= 1 << chance.randrange(8)
+    return bytes(changed)
+
+
 def garbage(house, chance):
     with house.by_hand() as session:
         session.talk.sendall(chance.randbytes(chance.randrange(1, 5000)))
@@ -67,9 +73,7 @@ def garbage_after_the_greeting(house, chance):
 def a_hello_with_a_bit_changed(house, chance):
     with house.by_hand() as session:
         session.greet()
-        hello = bytearray(session.client.hello())
-        hello[chance.randrange(len(hello))] ^= 1 << chance.randrange(8)
-        session.say(bytes(hello), zmtp.COMMAND)
+        session.say(with_a_bit_changed(session.client.hello(), chance), zmtp.COMMAND)
         session.heard(1)
 
 
@@ -84,9 +88,7 @@ def an_initiate_with_a_bit_changed(house, chance):
         session.greet()
         session.say(session.client.hello(), zmtp.COMMAND)
         session.client.welcome(session.frame())
-        initiate = bytearray(session.client.initiate())
-        initiate[chance.randrange(len(initiate))] ^= 1 << chance.randrange(8)
-        session.say(bytes(initiate), zmtp.COMMAND)
+        session.say(with_a_bit_changed(session.client.initiate(), chance), zmtp.COMMAND)
         session.heard(1)
 
 
@@ -103,9 +105,7 @@ def messages_in_the_clear(house, chance):
 
 def a_box_with_a_bit_changed(house, chance):
     with house.by_hand("evil").shake() as session:
-        box = bytearray(session.client.message(REQUEST))
-        box[chance.randrange(len(box))] ^= 1 << chance.randrange(8)
-        session.say(bytes(box))
+        session.say(with_a_bit_changed(session.client.message(REQUEST), chance))
         session.heard(1)
 
 
