@@ -61,14 +61,21 @@ def test_an_answer_goes_with_a_change_that_is_taken_back(path, monkeypatch):
         assert gallery.count() == 2
 
 
-def test_only_the_latest_are_kept_and_a_damaged_one_is_not_told(path, monkeypatch):
+@pytest.mark.parametrize("damage", ["answer = x'00'", "answer = 'reply'", "key = 'b'", "time_ns = 'now'"])
+def test_a_damaged_one_is_not_told(path, damage):
+    with opened(path) as gallery:
+        add(gallery, b"a")
+        add(gallery, b"b")
+    connection = tables.connect(path)
+    connection.execute(f"UPDATE answers SET {damage} WHERE key = x'62'")
+    connection.close()
+    with opened(path) as gallery:
+        assert gallery.answers(60).keys() == {b"a"}
+
+
+def test_only_the_latest_are_kept(path, monkeypatch):
     monkeypatch.setattr(answers_table, "KEPT", 3)
     with opened(path) as gallery:
         for key in (b"a", b"b", b"c", b"d", b"e", b"f"):
             add(gallery, key)
         assert gallery.answers(60).keys() == {b"d", b"e", b"f"}
-    connection = tables.connect(path)
-    connection.execute("UPDATE answers SET answer = x'00' WHERE key = x'65'")
-    connection.close()
-    with opened(path) as gallery:
-        assert gallery.answers(60).keys() == {b"d", b"f"}

@@ -149,6 +149,24 @@ class TestInTheStore:
         assert json.loads(lines[-1])["acts"][0]["through"] == 5
         assert len(lines) == 6
 
+    @pytest.mark.parametrize(
+        "damaged", ["'x' || line", "CAST(x'ff' || line AS TEXT)", "5"], ids=["no entry", "no text", "a number"]
+    )
+    def test_a_damaged_entry_is_named_keeps_no_other_back_and_goes_with_the_next(self, tmp_path, damaged):
+        with opened(tmp_path) as gallery:
+            for _ in range(3):
+                with gallery.transaction():
+                    gallery.note([FORGET])
+        connection = sqlite3.connect(tmp_path / "gallery.sqlite")
+        connection.execute(f"UPDATE audit SET line = {damaged} WHERE seq = 1")
+        connection.commit()
+        connection.close()
+        assert flaw(*stored(tmp_path)) == "entry 1 cannot be read"
+        with opened(tmp_path) as gallery:
+            gallery.prune_audit(older_than_s=2e12)
+            assert [seq for seq, _ in gallery.audit_lines(0, 100)] == [4]
+        assert flaw(*stored(tmp_path)) is None
+
     def test_a_note_of_what_was_pruned_is_needed(self):
         lines, head = chain(10)
         pruned, line = written(head, [Act(who="daemon", what="pruned", through=4, hash="00" * 32)], 0)

@@ -50,11 +50,13 @@ class TestDamage:
         with opened(tmp_path) as gallery:
             assert "2 of 3 instances could be read" in gallery.damage
 
-    def test_a_changed_label_is_noticed(self, tmp_path):
+    # The second is one flipped bit of the file: the type of the label.
+    @pytest.mark.parametrize("label", ["'adam'", "CAST(label AS BLOB)"])
+    def test_a_changed_label_is_noticed(self, tmp_path, label):
         with opened(tmp_path) as gallery:
             gallery.add(1, feature(1))
             gallery.set_label(1, "eve")
-        self.change(tmp_path, "UPDATE identities SET label = 'adam'")
+        self.change(tmp_path, f"UPDATE identities SET label = {label}")
         with opened(tmp_path) as gallery:
             assert gallery.damage
             assert labels_of(gallery) == {}

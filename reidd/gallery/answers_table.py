@@ -10,6 +10,11 @@ CREATE TABLE IF NOT EXISTS answers (
     number INTEGER PRIMARY KEY, key BLOB NOT NULL, time_ns INTEGER NOT NULL, crc INTEGER NOT NULL, answer BLOB NOT NULL
 );
 """
+# One flipped bit makes a text of bytes, which has no checksum.
+_WHOLE = """
+SELECT key, time_ns, crc, answer FROM answers
+WHERE typeof(key) = 'blob' AND typeof(time_ns) = 'integer' AND typeof(answer) = 'blob' ORDER BY number
+"""
 KEPT = 1000
 """Up to twice as many lie there. More than can be under way: only what a client heard no answer to is asked again."""
 
@@ -32,9 +37,8 @@ def write(connection: sqlite3.Connection, answers: Mapping[bytes, bytes | None])
 def recent(connection: sqlite3.Connection, within_s: float) -> dict[bytes, bytes]:
     """Read the whole ones of the last seconds. By the wall clock, as nothing else outlives a process."""
     now_ns = time.time_ns()
-    rows = connection.execute("SELECT key, time_ns, crc, answer FROM answers ORDER BY number")
     return {
         key: answer
-        for key, time_ns, crc, answer in rows
+        for key, time_ns, crc, answer in connection.execute(_WHOLE)
         if abs(now_ns - time_ns) < within_s * 1e9 and crc == crc32(answer, crc32(key))
     }

@@ -75,8 +75,9 @@ def older(lines: Iterable[str], than_s: float, surplus: int) -> Head | None:
     None while the oldest is too old by less than a day: saying so is an entry, too.
     """
     found = None
-    with suppress(msgspec.MsgspecError):
-        for line in lines:
+    for line in lines:
+        # One that is damaged goes with the next that is whole; else the log would grow from there on.
+        with suppress(msgspec.MsgspecError):
             entry = _decoded(line)
             slack_s = 0.0 if found else DAY_S
             if entry.time >= than_s - slack_s and entry.seq > surplus:

@@ -2,12 +2,14 @@
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from reidd.gallery.audit import Head, head_of
 from reidd.gallery.contents import decoded_head, encoded_head
 
 TABLE = "CREATE TABLE IF NOT EXISTS audit (seq INTEGER PRIMARY KEY, line TEXT NOT NULL);"
+# As bytes, for one flipped bit may leave a line that is no text, and the other lines have to be read all the same.
+_LINES = "SELECT seq, CAST(line AS BLOB) FROM audit"
 
 
 def write(connection: sqlite3.Connection, head: Head, line: str) -> None:
@@ -40,18 +42,22 @@ def head(connection: sqlite3.Connection) -> Head:
 
 
 def lines(connection: sqlite3.Connection, after: int, limit: int) -> list[tuple[int, str]]:
-    """Give numbered entries after a number, oldest first."""
-    return list(connection.execute("SELECT seq, line FROM audit WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit)))
+    """Give numbered entries after a number, oldest first, also those that are damaged."""
+    return list(_as_text(connection.execute(f"{_LINES} WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit))))
 
 
 def readable(connection: sqlite3.Connection) -> list[tuple[int, str]]:
     """Give what can be read of a damaged log, oldest first."""
     found: list[tuple[int, str]] = []
-    with contextlib.suppress(sqlite3.Error, UnicodeDecodeError):
-        found.extend(connection.execute("SELECT seq, line FROM audit ORDER BY seq"))
+    with contextlib.suppress(sqlite3.Error):
+        found.extend(_as_text(connection.execute(f"{_LINES} ORDER BY seq")))
     return found
 
 
 def prune(connection: sqlite3.Connection, through: int) -> None:
     """Let go of entries up to a number."""
     connection.execute("DELETE FROM audit WHERE seq <= ?", (through,))
+
+
+def _as_text(rows: Iterable[tuple[int, bytes | None]]) -> Iterator[tuple[int, str]]:
+    return ((seq, (line or b"").decode(errors="replace")) for seq, line in rows)

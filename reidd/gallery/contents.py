@@ -130,7 +130,9 @@ def instance_crc(number: int, id: int, time_ns: int, stored: bytes) -> int:
 
 def identity_crc(id: int, identity: Identity) -> int:
     """Checksum what is known about an id; never 0, so that forgetting it shows in the digest."""
-    return crc32(json.dumps([id, identity.label, identity.pinned, identity.ttl_s]).encode()) or 1
+    # One flipped bit makes bytes of a text: those have a checksum too, which is another.
+    known = json.dumps([id, identity.label, identity.pinned, identity.ttl_s], default=repr)
+    return crc32(known.encode()) or 1
 
 
 def stored_instance(instance: Instance, cipher: Cipher | None) -> tuple[int, int, int, int, bytes]:
