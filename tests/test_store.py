@@ -1,6 +1,7 @@
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -53,6 +54,13 @@ def filled(gallery: Gallery) -> int:
     raise AssertionError("the disk is never full")
 
 
+def fill(path: Path) -> None:
+    """Take every byte that is left."""
+    with pytest.raises(OSError, match="No space"), path.open("wb", buffering=0) as other:
+        while True:
+            other.write(bytes(4096))
+
+
 class TestFullDisk:
     def test_what_does_not_fit_is_refused_and_the_rest_serves(self, disk):
         with opened(disk) as gallery:
@@ -91,20 +99,41 @@ class TestFullDisk:
         with opened(disk) as gallery:
             assert (gallery.damage, gallery.ids()) == ((), [ids - 1, 1000])
 
-    def test_removing_works_when_others_have_filled_the_disk_to_the_last_byte(self, disk):
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda gallery: gallery.add(1000, FEATURES),
+            lambda gallery: gallery.set_label(1, "eve" * 80),
+            lambda gallery: gallery.set_ttl(60.0),
+        ],
+        ids=["add", "label", "ttl"],
+    )
+    def test_removing_works_when_others_take_every_byte_and_other_changes_are_refused(self, disk, change):
         with opened(disk) as gallery:
             for id in range(20):
                 gallery.add(id, FEATURES)
         with opened(disk) as gallery:
-            with pytest.raises(OSError, match="No space"), (disk / "other").open("wb", buffering=0) as other:
-                while True:
-                    other.write(bytes(4096))
-            with pytest.raises(StorageUnavailableError):
-                gallery.add(1000, FEATURES)
+            fill(disk / "other")
+            for n in range(2):
+                with pytest.raises(StorageUnavailableError):
+                    change(gallery)
+                fill(disk / f"other-{n}")
             gallery.clear()
             assert gallery.count() == 0
         with opened(disk) as gallery:
             assert (gallery.damage, gallery.count()) == ((), 0)
+
+    def test_what_a_removal_brings_along_is_written_too(self, disk):
+        with opened(disk) as gallery:
+            filled(gallery)
+            with gallery.transaction():
+                gallery.remove(1)
+                gallery.set_ttl(60.0)
+                gallery.set_limit(100, "drop_oldest")
+                gallery.keep_answer(b"key", b"reply")
+        with opened(disk) as gallery:
+            assert (gallery.count(1), gallery.ttl_s, gallery.limit) == (0, 60.0, (100, "drop_oldest"))
+            assert gallery.answers(60) == {b"key": b"reply"}
 
     def test_removing_works_after_a_crash_on_a_full_disk(self, disk, tmp_path):
         with opened(disk) as gallery:
@@ -113,9 +142,7 @@ class TestFullDisk:
             # As after a crash: the last changes are in the log only.
             shutil.copytree(disk, tmp_path / "crashed")
         shutil.copytree(tmp_path / "crashed", disk, dirs_exist_ok=True)
-        with pytest.raises(OSError, match="No space"), (disk / "other").open("wb", buffering=0) as other:
-            while True:
-                other.write(bytes(4096))
+        fill(disk / "other")
         with opened(disk) as gallery:
             gallery.clear()
             assert gallery.count() == 0

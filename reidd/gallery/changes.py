@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from reidd.gallery.aging import Ages
 from reidd.gallery.audit import Head
@@ -100,12 +101,16 @@ class Delta(msgspec.Struct):
             (self.audit[1], self.audit[0], "") if self.audit else None,
         )
 
+    @property
+    def makes_room(self) -> bool:
+        """Whether instances go, or an id is forgotten, and nothing comes."""
+        return bool(self.removed or self.forgotten) and not self.added
+
     def parts(self, rows: int) -> "list[Delta]":
-        """Cut a removal into parts of so many instances, and what remains."""
+        """Cut what makes room into parts of so many instances, and all the rest."""
         removed = list(self.removed.items())
         parts = [Delta(removed=dict(removed[at : at + rows])) for at in range(0, len(removed), rows)]
-        rest = Delta(identities=self.identities, limit=self.limit, forgotten=self.forgotten, audit=self.audit)
-        return [*parts, rest]
+        return [*parts, replace(self, removed={})]
 
     def extend(self, later: "Delta") -> None:
         """Make this the change that does both, one after the other."""

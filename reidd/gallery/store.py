@@ -114,7 +114,7 @@ class Store:
         if self.failure and delta.added:
             self.failure = None
             log.info("the gallery store %s can be written again", self._path)
-        if (delta.removed and not delta.added) or delta.forgotten:
+        if delta.makes_room or delta.forgotten:
             # The removed features are zeros in the file now; in the log they still are what they were.
             with suppress(sqlite3.Error):
                 tables.empty_log(connection)
@@ -187,7 +187,7 @@ class Store:
                 # Its sync may have failed: then it may be on the disk or not, now or after the next power cut.
                 self._unsure = delta.inverse()
                 raise
-            if delta.added:
+            if not delta.makes_room:
                 raise
             self._write_into_reserve(connection, delta, next_instance)
 
