@@ -105,6 +105,14 @@ class TestTimeToLive:
         assert 2900 < ages.reached(25_000, 10_000) <= 3000
         assert 4770 < ages.reached(25_000, 1_000) <= 4800
 
+    def test_a_whole_number_of_seconds_survives_a_restart(self, tmp_path):
+        with opened(tmp_path) as gallery:
+            gallery.add(1, feature(1))
+            gallery.set_ttl(3600, id=1)
+            gallery.set_ttl(7200)
+        with opened(tmp_path) as gallery:
+            assert (gallery.damage, gallery.identity(1).ttl_s, gallery.ttl_s) == ((), 3600, 7200)
+
     @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
     def test_a_time_that_is_not_positive_is_refused(self, gallery, seconds):
         with pytest.raises(RequestError, match="positive number"):

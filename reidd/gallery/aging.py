@@ -53,6 +53,9 @@ def interval_s(ttls_s: Collection[float]) -> float:
 
 def checked_ttl(seconds: float | None) -> float | None:
     """Refuse, with RequestError, a time to live that is not positive."""
-    if seconds is not None and not 0 < seconds < float("inf"):
+    if seconds is None:
+        return None
+    if not 0 < seconds < float("inf"):
         raise RequestError(f"a time to live is a positive number of seconds, or none; got {seconds!r}")
-    return seconds
+    # Whole seconds come back from the store as float, and would not match their checksum.
+    return float(seconds)
