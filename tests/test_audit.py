@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from galleries import features, opened
 
+from reidd.daemon.auditing import Unwritten
+from reidd.daemon.housekeeping import Housekeeping
 from reidd.errors import GalleryError, StorageUnavailableError
 from reidd.gallery import Act, Check, Head, audit_pages
 from reidd.gallery.audit import written
@@ -166,6 +168,36 @@ class TestInTheStore:
             gallery.prune_audit(older_than_s=2e12)
             assert [seq for seq, _ in gallery.audit_lines(0, 100)] == [4]
         assert flaw(*stored(tmp_path)) is None
+
+    def test_however_many_come_no_more_are_kept_than_there_may_be(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("reidd.gallery.gallery.MAX_ENTRIES", 5)
+        monkeypatch.setattr("reidd.gallery.gallery._PRUNED_AT_ONCE", 3)
+        with opened(tmp_path) as gallery:
+            for _ in range(13):
+                with gallery.transaction():
+                    gallery.note([FORGET])
+            housekeeping = Housekeeping(gallery, publisher=None, unwritten=Unwritten(), audit_days=1e6)
+            for second in range(5):
+                housekeeping.tick(float(second), may_change=True)
+            assert len(gallery.audit_lines(0, 100)) <= 5 + 2
+        assert flaw(*stored(tmp_path)) is None
+
+    def test_after_a_failure_to_let_entries_go_the_store_is_opened_anew(self, tmp_path, monkeypatch):
+        with opened(tmp_path) as gallery:
+            for _ in range(3):
+                with gallery.transaction():
+                    gallery.note([FORGET])
+
+            def fails(*_):
+                raise sqlite3.OperationalError("disk I/O error")
+
+            with monkeypatch.context() as failing:
+                failing.setattr("reidd.gallery.audit_table.prune", fails)
+                gallery.prune_audit(older_than_s=2e12)
+            assert gallery._store._connection is None
+            gallery.add(1, features(1))
+        lines, head = stored(tmp_path)
+        assert (len(lines), flaw(lines, head)) == (4, None)
 
     def test_a_note_of_what_was_pruned_is_needed(self):
         lines, head = chain(10)

@@ -32,7 +32,8 @@ class Housekeeping:
             if now >= self._next_prune:
                 self._next_prune = now + PRUNE_EVERY_S
                 # By the wall clock, the only one that knows days without power: one that is behind keeps them longer.
-                self._gallery.prune_audit(older_than_s=time.time() - self._audit_days * DAY_S)
+                if self._gallery.prune_audit(older_than_s=time.time() - self._audit_days * DAY_S):
+                    self._next_prune = now
         except StorageUnavailableError as error:
             log.debug("nothing expires now: %s", error)
 

@@ -117,19 +117,23 @@ class Gallery(Members):
         """Give numbered entries of the audit log, oldest first; none for a gallery without a store."""
         return self._store.audit_lines(after, limit) if self._store is not None else []
 
-    def prune_audit(self, *, older_than_s: float) -> None:
-        """Let go of entries from before a time, or beyond `MAX_ENTRIES`, and say so in the log itself."""
+    def prune_audit(self, *, older_than_s: float) -> bool:
+        """Let go of entries from before a time, or beyond `MAX_ENTRIES`, and say so in the log itself.
+
+        Not of too many at once; returns whether there may be more.
+        """
         if self._store is None:
-            return
+            return False
         oldest = self._store.audit_lines(0, _PRUNED_AT_ONCE)
         surplus = self._ledger.audit.seq - MAX_ENTRIES
         last = older((line for _, line in oldest), older_than_s, surplus)
         if last is None:
-            return
+            return False
         with self.transaction():
             self.note([Act(who="daemon", what=PRUNED, through=last.seq, hash=last.hash)])
         # Only now: should the power fail in between, the log is longer than it says, which is fine.
         self._store.prune_audit(last.seq)
+        return last.seq == oldest[-1][0]
 
     def remains(self) -> list[str]:
         """Name, in sentences, files that may hold what was forgotten."""

@@ -149,8 +149,11 @@ class Store:
 
     def prune_audit(self, through: int) -> None:
         """Let go of entries of the audit log up to a number; on a failing disk they stay."""
-        with suppress(sqlite3.Error):
+        try:
             audit_table.prune(self._open_connection(), through)
+        except tables.Error:
+            # After a failed sync nothing may be written behind what is lost, perhaps: opening anew syncs all of it.
+            self._disconnect()
 
     def remains(self) -> list[str]:
         """Name, in sentences, the files beside the store that may hold what was removed from it."""
