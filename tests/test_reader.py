@@ -10,7 +10,7 @@ import pytest
 
 from reidd.distances import cosine_distance, unit
 from reidd.errors import FeatureError, FeatureSpaceError, GalleryError
-from reidd.gallery import Gallery, Reader, explained
+from reidd.gallery import Gallery, Reader, Ring, explained
 from reidd.gallery import reader as reader_module
 from reidd.gallery.instance import Instance
 
@@ -120,14 +120,43 @@ class TestWritesInTheMiddleOfASearch:
         (match,) = reader.search(FEATURES[:1], top_k=2)
         assert [nearest.id for nearest in match.nearest] == [2]
 
+    def test_rows_are_those_of_one_layout_though_a_slot_is_used_again(self, gallery, reader, monkeypatch):
+        gallery.add(1, FEATURES[:3])
+        before = reader._layout(reader._ring)
+        gallery.remove(1)
+        gallery.add(2, FEATURES[3:4])
+        monkeypatch.setattr(reader, "_layout", lambda _: before)
+        assert reader.rows().numbers.tolist() == []
+
 
 class TestOtherSpaces:
     def test_another_feature_space_is_refused(self, gallery, tmp_path):
         with pytest.raises(FeatureSpaceError):
             Reader(tmp_path / "ring", space=bytes(32))
 
+    def test_a_gallery_of_another_dimension_in_its_place_refuses_the_probe(self, gallery, reader, tmp_path):
+        other = Gallery.open(dim=8, space=SPACE, capacity=5, ring_path=tmp_path / "ring")
+        with other, pytest.raises(FeatureError, match=r"features are \(n, 8\)"):
+            reader.search(FEATURES[:1], top_k=1)
+
 
 class TestWriters:
+    def test_a_writer_that_comes_while_a_reader_maps_the_ring_is_followed(self, gallery, tmp_path, monkeypatch):
+        mapped = Ring.open
+
+        def replaced_meanwhile(path, *, space):
+            ring = mapped(path, space=space)
+            gallery.add(1, FEATURES[:1])
+            started.append(Gallery.open(dim=DIM, space=SPACE, capacity=50, ring_path=path))
+            monkeypatch.undo()
+            return ring
+
+        started = []
+        monkeypatch.setattr(Ring, "open", replaced_meanwhile)
+        reader = Reader(tmp_path / "ring")
+        started[0].add(2, FEATURES[1:2])
+        assert reader.ids() == [2]
+
     def test_a_writer_is_alive_while_its_heart_beats(self, gallery, reader):
         assert reader.alive()
         time.sleep(0.02)

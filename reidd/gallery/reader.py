@@ -60,9 +60,9 @@ class Reader:
         leaves no pause long enough for that; then every row is whole, but two of them may be of different moments.
         Without `matrix` the distances of the others are not asked for, which a large gallery answers sooner.
         """
-        if probes.ndim != 2 or probes.shape[1] != self.dim:
-            raise FeatureError(f"probes have shape {probes.shape}; this gallery's features are (n, {self.dim})")
         ring = self._current()
+        if probes.ndim != 2 or probes.shape[1] != ring.dim:
+            raise FeatureError(f"probes have shape {probes.shape}; this gallery's features are (n, {ring.dim})")
         if not matrix and ids is None and len(probes) == 1 and ring.used > MANY:
             match = self._searched_quickly(ring, probes, top_k)
             if match is not None:
@@ -104,8 +104,10 @@ class Reader:
         ring = self._current()
         layout = self._layout(ring)
         first = int(np.searchsorted(layout.instances, after_instance, side="right"))
-        copies = [ring.read(int(slot)) for slot in layout.order[first : first + limit]]
-        whole = [copy for copy in copies if copy is not None]
+        slots, numbers = (column[first : first + limit].tolist() for column in (layout.order, layout.instances))
+        copies = zip(map(ring.read, slots), numbers, strict=True)
+        # Another instance may have come into a slot since the layout was read.
+        whole = [copy for copy, number in copies if copy is not None and copy.number == number]
         return Rows(
             np.array([copy.number for copy in whole], np.uint64),
             np.array([copy.id for copy in whole], np.int64),
@@ -114,20 +116,17 @@ class Reader:
         )
 
     def _map(self, path: Path) -> Ring:
+        # Asked first: should another file take the place in between, the next search maps that one.
+        inode = _inode(path)
         ring = Ring.open(path, space=self._space)
-        status = path.stat()
-        self._inode, self._cached, self._sketch = (status.st_dev, status.st_ino), None, None
+        self._inode, self._cached, self._sketch = inode, None, None
         return ring
 
     def _current(self) -> Ring:
         """The ring, mapped anew when a restarted writer has put another file in its place."""
         if self._path is None:
             return self._ring
-        try:
-            status = os.stat(self._path)  # noqa: PTH116  a third of the cost of Path.stat, at every search
-        except FileNotFoundError:
-            status = None
-        if status is not None and (status.st_dev, status.st_ino) != self._inode:
+        if _inode(self._path) not in (None, self._inode):
             self._ring = self._map(self._path)
         elif self._ring.closed:
             raise GalleryError(f"the gallery at {str(self._path)!r} was closed by its writer; start the daemon")
@@ -170,6 +169,15 @@ class Reader:
             distances = _resized(distances, len(layout.sequences))
             distances[:, changed] = cosine_distance(probes, ring.features[changed])
         return layout, distances
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    """Tell one file from another that takes its place; None when there is none."""
+    try:
+        status = os.stat(path)  # noqa: PTH116  a third of the cost of Path.stat, at every search
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _match(distances: np.ndarray, layout: Layout, top_k: int) -> Match:
