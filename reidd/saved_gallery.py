@@ -63,6 +63,8 @@ class SavedGallery(Enrolment):
             saved, left_out = without_forgotten(saved, *self._forgotten())
         for start, end in _runs(saved.rows.ids):
             self.add_features_to_gallery(saved.rows.features[start:end], int(saved.rows.ids[start]))
+        # A gallery that is full has overwritten the oldest by now.
+        saved = saved.about(set(self.ids()))
         for id, label in saved.labels.items():
             self.set_label(id, label)
         if saved.settings is not None:

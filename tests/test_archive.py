@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from galleries import labels_of, settings_of
 
-from reidd.errors import GalleryError
+from reidd.errors import GalleryError, RequestError
 from reidd.gallery import Gallery, Limit, Settings, archive
 
 SPACE = bytes(range(32))
@@ -106,6 +106,31 @@ class TestLoading:
             with pytest.raises(GalleryError):
                 archive.load(path)
 
+    @pytest.mark.parametrize(
+        "odd",
+        [
+            {"ids": np.full(20, -1)},
+            {"ids": np.zeros(19, np.int64)},
+            {"ids": np.zeros(20, np.float64)},
+            {"features": np.zeros(160, np.float32)},
+        ],
+        ids=["a negative id", "a row without an id", "a fraction for an id", "no rows"],
+    )
+    def test_rows_that_no_gallery_has_are_refused_though_the_checksum_is_right(self, saved, odd):
+        path, _ = saved
+        with np.load(path) as arrays:
+            content = {name: arrays[name] for name in arrays.files if name != "sha256"} | odd
+        np.savez(path, sha256=np.frombuffer(archive._digest(content), np.uint8), **content)
+        with pytest.raises(GalleryError, match="not a whole gallery file"):
+            archive.load(path)
+
+    def test_what_was_known_about_an_id_that_went_while_it_was_saved_is_left_out(self, saved):
+        path, rows = saved
+        settings = Settings(pinned=(3, 99), ttls_s={3: 60.0, 99: 60.0})
+        archive.save(path, rows, labels={3: "eve", 99: "adam"}, space=SPACE, settings=settings)
+        loaded = archive.load(path)
+        assert (loaded.labels, loaded.settings) == ({3: "eve"}, Settings(pinned=(3,), ttls_s={3: 60.0}))
+
     def test_a_foreign_archive_is_refused(self, tmp_path):
         np.savez(tmp_path / "foreign.npz", features=FEATURES)
         with pytest.raises(GalleryError, match="not a whole gallery file"):
@@ -141,6 +166,14 @@ class TestRestoring:
             backup = archive.load(tmp_path / "old")
             gallery.restore(backup.rows, backup.labels, backup.settings)
             assert settings_of(gallery) == Settings(limit=Limit(3, "drop_random"))
+
+    def test_a_limit_that_cannot_be_changes_nothing(self, saved):
+        backup = archive.load(saved[0])
+        with opened() as gallery:
+            gallery.add(1, FEATURES[:1])
+            with pytest.raises(RequestError, match="at least 1"):
+                gallery.restore(backup.rows, {}, Settings(limit=Limit(0, "drop_oldest")))
+            assert gallery.count() == 1
 
     def test_a_backup_too_large_changes_nothing(self, saved):
         backup = archive.load(saved[0])

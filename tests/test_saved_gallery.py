@@ -2,6 +2,7 @@
 
 import numpy as np
 
+import reidd
 from reidd import protocol
 from reidd.gallery import archive
 
@@ -25,3 +26,18 @@ def test_more_forgotten_ids_than_one_reply_holds_stay_away(in_process, tmp_path)
         in_process.forget(id)
     assert in_process.load_gallery(tmp_path / "all.npz") == list(range(many))
     assert in_process.count() == 0
+
+
+def test_a_file_that_does_not_fit_leaves_the_youngest_with_their_labels(tmp_path):
+    with (
+        reidd.ReIdentification("reidd/person") as larger,
+        reidd.ReIdentification("reidd/person", capacity=2) as smaller,
+    ):
+        for gallery in (larger, smaller):
+            gallery.load(reidd.Engine.TFLITE)
+        for id, feature in enumerate(np.random.default_rng(0).normal(size=(3, 256))):
+            larger.add_features_to_gallery(feature, id)
+            larger.set_label(id, f"person {id}")
+        larger.save_gallery(tmp_path / "all.npz")
+        smaller.load_gallery(tmp_path / "all.npz")
+        assert smaller.id_labels() == {1: "person 1", 2: "person 2"}

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +30,15 @@ class Archive(NamedTuple):
     """None in a file of a reidd that did not save them."""
     origin: str = ""
     """Names the gallery that the instance numbers are of."""
+
+    def about(self, ids: Collection[int]) -> "Archive":
+        """Leave out what is known about other ids than these."""
+        labels = {id: label for id, label in self.labels.items() if id in ids}
+        settings = self.settings
+        if settings is not None:
+            ttls_s = {id: ttl_s for id, ttl_s in settings.ttls_s.items() if id in ids}
+            settings = settings._replace(pinned=tuple(id for id in settings.pinned if id in ids), ttls_s=ttls_s)
+        return self._replace(labels=labels, settings=settings)
 
 
 def save(
@@ -81,26 +90,39 @@ def load(path: Path) -> Archive:
         claimed = content.pop("sha256").tobytes()
         if content["format"].tobytes() != _FORMAT.encode():
             raise GalleryError(f"{str(path)!r} is a gallery file of a format this reidd does not read")
+        if claimed != _digest(content):
+            raise GalleryError(f"the gallery file {str(path)!r} is damaged: its checksum does not match its content")
+        return _decoded(content)
     except OSError as error:
         raise GalleryError(f"cannot read the gallery file {str(path)!r}: {error.strerror or error}") from error
-    # What numpy, zipfile and zlib raise for bytes that are not theirs; the names are theirs to change.
+    # What numpy, zipfile, zlib and msgspec raise for bytes that are not theirs; the names are theirs to change.
     except (
         ValueError,
-        KeyError,
+        LookupError,
         EOFError,
         TypeError,
         AttributeError,
         NotImplementedError,
         zipfile.BadZipFile,
+        msgspec.MsgspecError,
     ) as error:
         raise GalleryError(f"{str(path)!r} is not a whole gallery file; name one that `reidd save` wrote") from error
-    if claimed != _digest(content):
-        raise GalleryError(f"the gallery file {str(path)!r} is damaged: its checksum does not match its content")
+
+
+def _decoded(content: Mapping[str, np.ndarray]) -> Archive:
+    """Raises ValueError for what no gallery holds: whoever made the file made its checksum too."""
     rows = Rows(content["instances"], content["ids"], content["times_ns"], content["features"])
+    alike = zip(rows, Rows.none(rows.features.shape[-1]), strict=True)
+    if any((c.dtype, c.shape) != (like.dtype, (rows.ids.size, *like.shape[1:])) for c, like in alike):
+        raise ValueError("rows are columns of one length")
+    if rows.ids.min(initial=0) < 0:
+        raise ValueError("an id is 0 or more")
     labels = {int(id): str(label) for id, label in json.loads(content["labels"].tobytes()).items()}
     settings = msgspec.json.decode(content["settings"].tobytes(), type=Settings) if "settings" in content else None
     origin = content["origin"].tobytes().decode() if "origin" in content else ""
-    return Archive(rows, labels, content["space"].tobytes(), settings, origin)
+    archive = Archive(rows, labels, content["space"].tobytes(), settings, origin)
+    # An id may have gone while the file was written.
+    return archive.about(set(rows.ids.tolist()))
 
 
 def _bytes(value: bytes) -> np.ndarray:

@@ -24,10 +24,5 @@ def without_forgotten(saved: Archive, origin: str, forgotten: Mapping[int, Forgo
         else:
             barred |= of_id
     rows = Rows(*(column[~barred] for column in saved.rows))
-    held = set(rows.ids.tolist())
-    labels = {id: label for id, label in saved.labels.items() if id in held}
-    settings = saved.settings
-    if settings is not None:
-        ttls_s = {id: ttl_s for id, ttl_s in settings.ttls_s.items() if id in held}
-        settings = settings._replace(pinned=tuple(id for id in settings.pinned if id in held), ttls_s=ttls_s)
-    return saved._replace(rows=rows, labels=labels, settings=settings), sorted(set(saved.rows.ids[barred].tolist()))
+    left_out = sorted(set(saved.rows.ids[barred].tolist()))
+    return saved._replace(rows=rows).about(set(rows.ids.tolist())), left_out

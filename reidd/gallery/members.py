@@ -111,7 +111,7 @@ class Members(Roll):
         """Hold what a backup held, and nothing else: rows with their times under new numbers, labels and settings.
 
         Without settings, as in a backup of old, the limit and the gallery's time to live stay as they are.
-        Raises FeatureError, and GalleryError when there is no room for all of them.
+        Raises FeatureError, RequestError for settings that cannot be, and GalleryError when not all of them have room.
         """
         if len(rows.numbers) > self._capacity:
             raise GalleryError(f"{len(rows.numbers)} instances do not fit into a gallery of {self._capacity}")
@@ -133,7 +133,7 @@ class Members(Roll):
         for id, ttl_s in settings.ttls_s.items():
             self.set_ttl(ttl_s, id)
         self.set_ttl(settings.ttl_s)
-        self._edit.set_limit(settings.limit)
+        self._edit.set_limit(checked_limit(*settings.limit) if settings.limit else None)
 
     def set_limit(self, count: int, drop_method: str) -> Change:
         """Let every id keep at most `count` instances from now on, and trim those that have more.
