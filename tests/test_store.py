@@ -217,3 +217,11 @@ class TestForgetting:
             gallery.remove(1)
             content = b"".join(file.read_bytes() for file in tmp_path.iterdir())
         assert [row for row in removed if row in content] == []
+
+    def test_the_log_does_not_stay_as_large_as_the_largest_change_made_it(self, tmp_path):
+        with opened(tmp_path) as gallery:
+            gallery.add(1, np.tile(FEATURES, (40, 1)))
+            assert (tmp_path / "store-wal").stat().st_size > 3 << 20
+            for id in range(2, 32):
+                gallery.add(id, FEATURES)
+            assert (tmp_path / "store-wal").stat().st_size <= 3 << 20

@@ -54,6 +54,8 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA page_size=8192")
         # 2 MiB, so that a full disk has room to write the log back once it is given the reserve.
         connection.execute("PRAGMA wal_autocheckpoint=256")
+        # As much of it, after a change that took more: it would lie there, with features that were removed since.
+        connection.execute("PRAGMA journal_size_limit=2097152")
         # Exclusive, so that two daemons cannot write one store, and the log's index needs no shared memory.
         connection.execute("PRAGMA locking_mode=EXCLUSIVE")
         connection.execute("PRAGMA journal_mode=WAL")
