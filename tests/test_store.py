@@ -8,7 +8,7 @@ import pytest
 
 from reidd.errors import StorageUnavailableError
 from reidd.gallery import Gallery
-from reidd.gallery.store import RESERVE_BYTES
+from reidd.gallery.store_file import RESERVE_BYTES
 
 DIM = 512
 FEATURES = np.random.default_rng(0).normal(size=(50, DIM)).astype(np.float32)

@@ -14,8 +14,8 @@ import numpy as np
 
 from reidd.errors import GalleryError
 from reidd.gallery.changes import Settings
+from reidd.gallery.disk import sync
 from reidd.gallery.instance import Rows
-from reidd.gallery.salvage import sync
 
 _FORMAT = "reidd-gallery-1"
 

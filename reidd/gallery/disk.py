@@ -1,9 +1,19 @@
-"""What it means that a disk refuses: what the error of a file was, and what to do, in sentences."""
+"""A disk: how to have something on it for certain, and what it means that it refuses, in sentences."""
 
+import os
 import sqlite3
 from pathlib import Path
 
 from reidd.errors import GalleryError, StorageUnavailableError
+
+
+def sync(path: Path) -> None:
+    """Have a file, or what a folder lists, on the disk."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def is_full(error: Exception) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from reidd.errors import ConfigError
 from reidd.gallery.cipher import KEY_BYTES
-from reidd.gallery.salvage import sync
+from reidd.gallery.disk import sync
 from reidd.keys import check_only_ours, write_text
 
 _DIGITS = re.compile(f"[0-9a-fA-F]{{{2 * KEY_BYTES}}}")

@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
+
+from reidd.gallery.disk import sync
+from reidd.gallery.store_file import beside
 
 
 def replace_damaged(path: Path, write: Callable[[Path], None]) -> Path:
@@ -30,32 +32,6 @@ def finish_salvage(path: Path) -> None:
             file.unlink(missing_ok=True)
         salvaged.rename(path)
         sync(path.parent)
-
-
-def beside(path: Path) -> list[Path]:
-    """Name what SQLite keeps beside a file, and would apply to any other file of its name."""
-    return [path.with_name(path.name + suffix) for suffix in ("-wal", "-shm", "-journal")]
-
-
-def sync(path: Path) -> None:
-    """Have a file, or what a folder lists, on the disk."""
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def allocate(path: Path, size_bytes: int) -> None:
-    """Make a file that really takes up that many bytes; on a disk without room for it, none."""
-    with suppress(OSError):
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            os.posix_fallocate(handle, 0, size_bytes)
-        except OSError:
-            path.unlink()
-        finally:
-            os.close(handle)
 
 
 def _salvaged(path: Path) -> Path:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from zlib import crc32
 
-from reidd.gallery.salvage import sync
+from reidd.gallery.disk import sync
 
 WITHIN_S = 0.5
 """A store that takes longer to read, from a slow card, is left unsealed: a stop must not wait for it."""

@@ -1,28 +1,24 @@
 """The gallery's durable copy: what is written is on the disk, and a disk that fails loses nothing that was."""
 
 import logging
-import shutil
 import sqlite3
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from reidd.errors import StorageUnavailableError
-from reidd.gallery import answers_table, audit_table, disk, tables
+from reidd.gallery import answers_table, audit_table, disk, store_file, tables
 from reidd.gallery.changes import Delta
 from reidd.gallery.cipher import Cipher
 from reidd.gallery.contents import Contents
 from reidd.gallery.rekeying import cipher_of, meta_of, rekey
-from reidd.gallery.salvage import allocate, beside, finish_salvage, replace_damaged, sync
+from reidd.gallery.salvage import finish_salvage, replace_damaged
 from reidd.gallery.seal import seal, unseal
 
 log = logging.getLogger(__name__)
 
-RESERVE_BYTES = 4 << 20
-_MEMORY = Path("/dev/shm")  # noqa: S108  the disk cannot be written; a copy in memory can
 _CHANGED_MEANWHILE = (
     "bytes of the gallery store {!r} changed while no daemon held it; they hold nothing, so nothing is lost, but look "
     "at its disk, with `dmesg`"
@@ -43,8 +39,7 @@ class Store:
         disk does not let us.
         """
         self._path, self._dim = path, dim
-        # Space that a full disk can be given back, so that what must be forgotten can be.
-        self._reserve = path.with_name(path.name + ".reserve")
+        self._reserve = store_file.Reserve(path)
         keys = (key, old_key) if key is not None else ()
         self._ciphers = [Cipher(each, space) for each in keys if each is not None]
         self._configured = self._ciphers[0] if self._ciphers else None
@@ -61,13 +56,13 @@ class Store:
         try:
             finish_salvage(path)
             self._connection = self._connect()
-            sync(path.parent)
+            disk.sync(path.parent)
         except tables.Error as error:
             self._disconnect()
             if not (disk.is_unwritable(error) and path.exists()):
                 raise disk.explained(error, path) from error
             self._refuse(error)
-        allocate(self._reserve, RESERVE_BYTES)
+        self._reserve.take()
 
     def load(self, room: np.ndarray | None = None) -> Contents:
         """Read and check everything. Damage is reported, and what is whole moves to a new file.
@@ -118,8 +113,7 @@ class Store:
             # The removed features are zeros in the file now; in the log they still are what they were.
             with suppress(sqlite3.Error):
                 tables.empty_log(connection)
-            if not self._reserve.exists():
-                allocate(self._reserve, RESERVE_BYTES)
+            self._reserve.take()
 
     @property
     def encrypted(self) -> bool:
@@ -157,13 +151,7 @@ class Store:
 
     def remains(self) -> list[str]:
         """Name, in sentences, the files beside the store that may hold what was removed from it."""
-        log_file = beside(self._path)[0]
-        unemptied = log_file.exists() and log_file.stat().st_size > 0
-        left = [f"{log_file} could not be emptied; stopping the daemon empties it"] if unemptied else []
-        for pattern in ("damaged-*", "salvage-unfinished"):
-            for file in sorted(self._path.parent.glob(f"{self._path.name}.{pattern}")):
-                left.append(f"{file}, a damaged store that was kept; delete it")
-        return left
+        return store_file.remains(self._path)
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
@@ -195,7 +183,7 @@ class Store:
             self._write_into_reserve(connection, delta, next_instance)
 
     def _write_into_reserve(self, connection: sqlite3.Connection, removal: Delta, next_instance: int) -> None:
-        self._reserve.unlink(missing_ok=True)
+        self._reserve.give_back()
         try:
             for part in removal.parts(_ROWS_AT_ONCE):
                 tables.write(connection, part, next_instance=next_instance, cipher=self._cipher)
@@ -228,11 +216,15 @@ class Store:
         self._changed_meanwhile |= unseal(self._path)
         connection = tables.connect(self._path)
         try:
-            self._cipher = cipher_of(self._path, tables.claim(connection, self._ours), self._ours, self._ciphers)
+            self._claim(connection)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _claim(self, connection: sqlite3.Connection) -> None:
+        meta = tables.claim(connection, self._ours)
+        self._cipher = cipher_of(self._path, meta, self._ours, self._ciphers)
 
     def _encrypt(self, connection: sqlite3.Connection) -> None:
         """Have the file written with the configured key, if there is one."""
@@ -247,23 +239,12 @@ class Store:
             tables.empty_log(connection)
 
     def _load_copy(self, room: np.ndarray | None) -> Contents:
-        """Read a store on a disk that cannot be written, where SQLite itself could not take its log into account."""
-        with TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
-            copy = Path(folder) / self._path.name
-            for file in (self._path, *beside(self._path)):
-                if file.exists():
-                    shutil.copyfile(file, copy.with_name(file.name))
-            connection = tables.connect(copy)
-            try:
-                self._cipher = cipher_of(self._path, tables.claim(connection, self._ours), self._ours, self._ciphers)
-                return tables.read(connection, self._dim, self._cipher, room)
-            finally:
-                connection.close()
+        """Read a store on a disk that cannot be written."""
+        with store_file.copied(self._path) as copy, closing(tables.connect(copy)) as connection:
+            self._claim(connection)
+            return tables.read(connection, self._dim, self._cipher, room)
 
     def _write_new(self, path: Path, contents: Contents, lines: Sequence[tuple[int, str]]) -> None:
-        connection = tables.connect(path)
-        try:
+        with closing(tables.connect(path)) as connection:
             tables.write_new(connection, contents, self._ours, lines, self._configured)
             tables.empty_log(connection)
-        finally:
-            connection.close()
