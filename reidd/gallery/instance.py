@@ -6,6 +6,9 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from reidd.distances import are_unit, unit
+from reidd.errors import FeatureError
+
 
 class Instance(msgspec.Struct, frozen=True, gc=False):
     """One stored feature of an id. `number` is never used again; `time_ns` is wall time, a label and not an order."""
@@ -15,6 +18,22 @@ class Instance(msgspec.Struct, frozen=True, gc=False):
     time_ns: int
     feature: bytes
     """Its float32 values, as they lie in the ring and, without a key, in the store."""
+
+
+def stored_features(features: np.ndarray, dim: int) -> list[bytes]:
+    """Give features `(n, dim)` as instances hold them: scaled to length 1, each on its own.
+
+    Raises FeatureError for another shape or type, for none, and for NaN, infinity and zeros.
+    """
+    if not isinstance(features, np.ndarray) or features.dtype.kind != "f":
+        kind = getattr(features, "dtype", type(features).__name__)
+        raise FeatureError(f"features are an array of float32; got {kind}")
+    if features.ndim != 2 or features.shape[1] != dim or not len(features):
+        raise FeatureError(f"features of this gallery have shape (n, {dim}); got {features.shape}")
+    if not (features.dtype == np.float32 and are_unit(features)):
+        features = unit(features)
+    stored, row_bytes = features.tobytes(), 4 * dim
+    return [stored[at : at + row_bytes] for at in range(0, len(stored), row_bytes)]
 
 
 class Rows(NamedTuple):

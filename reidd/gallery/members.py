@@ -8,13 +8,12 @@ from random import Random
 
 import numpy as np
 
-from reidd.distances import are_unit, unit
-from reidd.errors import FeatureError, GalleryError, RequestError, UnknownIdError
+from reidd.errors import GalleryError, RequestError, UnknownIdError
 from reidd.gallery.aging import checked_ttl
 from reidd.gallery.changes import Change, Forgotten, Identity, Settings
 from reidd.gallery.editor import Editor
 from reidd.gallery.index import Index
-from reidd.gallery.instance import Rows
+from reidd.gallery.instance import Rows, stored_features
 from reidd.gallery.ledger import Draft, Ledger
 from reidd.gallery.policy import checked_limit
 from reidd.gallery.roll import Roll
@@ -64,7 +63,7 @@ class Members(Roll):
 
         Raises FeatureError for another shape, NaN, infinity or zeros, and GalleryError when no instance may make room.
         """
-        rows = self._unit_rows(features)
+        rows = stored_features(features, self._dim)
         numbers: list[int] = []
         dropped: list[tuple[int, int]] = []
         overwritten: list[tuple[int, int]] = []
@@ -115,7 +114,7 @@ class Members(Roll):
         """
         if len(rows.numbers) > self._capacity:
             raise GalleryError(f"{len(rows.numbers)} instances do not fit into a gallery of {self._capacity}")
-        features = self._unit_rows(rows.features) if len(rows.numbers) else []
+        features = stored_features(rows.features, self._dim) if len(rows.numbers) else []
         with self._ledger.mutation():
             removed = self.clear().removed
             columns = zip(rows.ids.tolist(), rows.times_ns.tolist(), features, strict=True)
@@ -236,18 +235,6 @@ class Members(Roll):
             moved=tuple(both),
             taken_back=told(latest),
         )
-
-    def _unit_rows(self, features: np.ndarray) -> list[bytes]:
-        """Give features as they are stored: scaled to length 1, each on its own."""
-        if not isinstance(features, np.ndarray) or features.dtype.kind != "f":
-            kind = getattr(features, "dtype", type(features).__name__)
-            raise FeatureError(f"features are an array of float32; got {kind}")
-        if features.ndim != 2 or features.shape[1] != self._dim or not len(features):
-            raise FeatureError(f"features of this gallery have shape (n, {self._dim}); got {features.shape}")
-        if not (features.dtype == np.float32 and are_unit(features)):
-            features = unit(features)
-        stored, row_bytes = features.tobytes(), 4 * self._dim
-        return [stored[at : at + row_bytes] for at in range(0, len(stored), row_bytes)]
 
     def _know(self, id: int, **known: object) -> None:
         with self._ledger.mutation():

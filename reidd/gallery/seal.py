@@ -11,6 +11,10 @@ from zlib import crc32
 
 from reidd.gallery.disk import sync
 
+CHANGED_MEANWHILE = (
+    "bytes of the gallery store {!r} changed while no daemon held it; they hold nothing, so nothing is lost, but look "
+    "at its disk, with `dmesg`"
+)
 WITHIN_S = 0.5
 """A store that takes longer to read, from a slow card, is left unsealed: a stop must not wait for it."""
 _PIECE_BYTES = 1 << 20

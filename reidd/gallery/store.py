@@ -15,14 +15,10 @@ from reidd.gallery.cipher import Cipher
 from reidd.gallery.contents import Contents
 from reidd.gallery.rekeying import cipher_of, meta_of, rekey
 from reidd.gallery.salvage import finish_salvage, replace_damaged
-from reidd.gallery.seal import seal, unseal
+from reidd.gallery.seal import CHANGED_MEANWHILE, seal, unseal
 
 log = logging.getLogger(__name__)
 
-_CHANGED_MEANWHILE = (
-    "bytes of the gallery store {!r} changed while no daemon held it; they hold nothing, so nothing is lost, but look "
-    "at its disk, with `dmesg`"
-)
 _ROWS_AT_ONCE = 64  # their pages fit into the reserve several times
 
 
@@ -80,7 +76,7 @@ class Store:
                 self._connection = self._connect()
                 contents = contents._replace(damage=(*contents.damage, f"the damaged store is kept as {str(kept)!r}"))
             elif self._changed_meanwhile:
-                contents = contents._replace(damage=(_CHANGED_MEANWHILE.format(str(self._path)),))
+                contents = contents._replace(damage=(CHANGED_MEANWHILE.format(str(self._path)),))
         except tables.Error as error:
             raise disk.explained(error, self._path) from error
         try:
