@@ -1,15 +1,15 @@
-"""The store's tables: with `answers_table`, `audit_table` and `rekeying` the only file that knows SQL."""
+"""The store's tables: beside `rekeying` and the files of single tables the only one that knows SQL."""
 
 import secrets
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from reidd.gallery import answers_table, audit_table
+from reidd.gallery import answers_table, audit_table, forgotten_table
 from reidd.gallery.aging import Ages
 from reidd.gallery.audit import Head
 from reidd.gallery.changes import Delta, Forgotten, Identity
@@ -19,9 +19,7 @@ from reidd.gallery.contents import (
     Contents,
     State,
     decoded_ages,
-    decoded_forgotten,
     encoded_ages,
-    encoded_forgotten,
     identity_crc,
     read_identity,
     stored_identity,
@@ -42,7 +40,6 @@ CREATE TABLE IF NOT EXISTS instances (
     instance INTEGER PRIMARY KEY, id INTEGER NOT NULL, time_ns INTEGER NOT NULL, crc INTEGER NOT NULL,
     feature BLOB NOT NULL
 );
-CREATE TABLE IF NOT EXISTS forgotten (id INTEGER PRIMARY KEY, what TEXT NOT NULL);
 """
 
 
@@ -61,7 +58,7 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA secure_delete=ON")
-        connection.executescript(_TABLES + answers_table.TABLE + audit_table.TABLE)
+        connection.executescript(_TABLES + answers_table.TABLE + audit_table.TABLE + forgotten_table.TABLE)
     except BaseException:
         connection.close()
         raise
@@ -109,7 +106,7 @@ def write(
         if delta.ages:
             connection.execute("UPDATE meta SET value = ? WHERE key = 'ages'", (encoded_ages(delta.ages[1]),))
         answers_table.write(connection, delta.answers)
-        _write_forgotten(connection, {id: after for id, (_, after) in delta.forgotten.items()})
+        forgotten_table.write(connection, {id: after for id, (_, after) in delta.forgotten.items()})
         if delta.audit:
             audit_table.write(connection, delta.audit[1], delta.audit[2])
 
@@ -127,21 +124,10 @@ def read(connection: sqlite3.Connection, dim: int, cipher: Cipher | None, room: 
     columns, rows = Columns(dim, cipher, room), _rows_from_both_ends(connection, damage)
     while some := list(islice(rows, _ROWS_AT_ONCE)):
         columns.take(some)
-    identities: dict[int, Identity] = {}
-    with _noting(damage):
-        for id, label, pinned, ttl_s, crc in connection.execute("SELECT id, label, pinned, ttl_s, crc FROM identities"):
-            identity = Identity(label, bool(pinned), ttl_s)
-            if crc == identity_crc(id, identity):
-                identities[id] = identity
-            else:
-                damage.append(f"what was known about id {id!r} does not match its checksum")
+    identities = _identities(connection, damage)
     forgotten: dict[int, Forgotten] = {}
     with _noting(damage):
-        for (what,) in connection.execute("SELECT what FROM forgotten"):
-            if (known := decoded_forgotten(what)) is not None:
-                forgotten[known[0]] = known[1]
-            else:
-                damage.append("a note that an id was forgotten does not match its checksum; forget it again")
+        forgotten.update(forgotten_table.read(connection, damage))
     head, origin = Head(), ""
     with _noting(damage):
         head, origin = audit_table.head(connection), str(stored(connection, "origin"))
@@ -200,13 +186,6 @@ def write_identity(connection: sqlite3.Connection, id: int, identity: Identity, 
     return digest
 
 
-def _write_forgotten(connection: sqlite3.Connection, forgotten: Mapping[int, Forgotten | None]) -> None:
-    for id, known in forgotten.items():
-        connection.execute("DELETE FROM forgotten WHERE id = ?", (id,))
-        if known is not None:
-            connection.execute("INSERT INTO forgotten VALUES (?, ?)", (id, encoded_forgotten(id, known)))
-
-
 def _rows_from_both_ends(connection: sqlite3.Connection, damage: list[str]) -> Iterator[tuple[object, ...]]:
     """Give every row that SQLite can reach: oldest first, and from the newest back to where that failed."""
     select = "SELECT instance, id, time_ns, crc, feature FROM instances ORDER BY instance"
@@ -222,6 +201,18 @@ def _rows_from_both_ends(connection: sqlite3.Connection, damage: list[str]) -> I
                 if row[0] <= newest:
                     break
                 yield row
+
+
+def _identities(connection: sqlite3.Connection, damage: list[str]) -> dict[int, Identity]:
+    identities: dict[int, Identity] = {}
+    with _noting(damage):
+        for id, label, pinned, ttl_s, crc in connection.execute("SELECT id, label, pinned, ttl_s, crc FROM identities"):
+            identity = Identity(label, bool(pinned), ttl_s)
+            if crc == identity_crc(id, identity):
+                identities[id] = identity
+            else:
+                damage.append(f"what was known about id {id!r} does not match its checksum")
+    return identities
 
 
 @contextmanager
