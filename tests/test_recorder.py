@@ -1,6 +1,7 @@
 """Changes go to the disk batch by batch, in a thread, and are answered when they are there."""
 
 import select
+import sqlite3
 import time
 
 import pytest
@@ -14,7 +15,7 @@ from reidd.daemon.forgets import Forgets
 from reidd.daemon.jobs import Job, Outcome
 from reidd.daemon.recorder import MAX_WAITING, Recorder
 from reidd.errors import BusyError, DeadlineError, StorageUnavailableError, UnknownIdError
-from reidd.gallery import Act
+from reidd.gallery import Act, tables
 from reidd.service.changes import GalleryService
 
 SOMEBODY = Caller((b"somebody", b""), False, uid=1000)
@@ -43,6 +44,10 @@ def recorder(gallery, forgets):
 def addition(id, until=LATER, outcome=None):
     request = protocol.AddToGallery(id=id, parts=[protocol.Feature(shape=(1, 8))])
     return Change(SOMEBODY, request, until, feature(id), outcome)
+
+
+def removal(id):
+    return Change(SOMEBODY, protocol.RemoveFromGallery(id=id), LATER)
 
 
 def question():
@@ -102,6 +107,30 @@ def test_when_the_disk_refuses_nothing_has_changed_and_questions_are_answered(re
     assert isinstance(refusal, StorageUnavailableError)
     assert [record.id for record in reply.ids] == [1]
     assert gallery.ids() == [1]
+
+
+def test_on_a_full_disk_what_makes_room_is_done_although_others_add(recorder, gallery, monkeypatch):
+    write = tables.write
+
+    def written_to_a_full_disk(connection, delta, **options):
+        if delta.added:
+            raise sqlite3.OperationalError("database or disk is full")
+        write(connection, delta, **options)
+
+    gallery.add(1, feature(1))
+    monkeypatch.setattr(tables, "write", written_to_a_full_disk)
+    recorder.ask(addition(2))
+    recorder.begin()
+    refused = [type(answer) for answer in wait_for(recorder)]
+    assert refused == [StorageUnavailableError]
+    for change in (addition(3), removal(1), addition(4)):
+        recorder.ask(change)
+    told = []
+    while len(told) < 3:
+        recorder.begin()
+        told += [type(answer) for answer in wait_for(recorder)]
+    assert told == [*refused, protocol.Changed, *refused]
+    assert gallery.ids() == []
 
 
 def test_what_waits_until_its_deadline_is_not_done(recorder, gallery):

@@ -4,7 +4,9 @@ import os
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import groupby
 
+from reidd import protocol
 from reidd.daemon.auditing import Unwritten
 from reidd.daemon.changes import Batch, Change, Settled
 from reidd.daemon.forgets import Forgets
@@ -64,10 +66,8 @@ class Recorder:
             return []
         self._began = time.monotonic()
         settled = self.overdue()
-        changes = [change for change in self._waiting if self._allowed(change, settled)]
-        self._waiting.clear()
-        self._waiting_bytes = 0
-        batch = Batch(changes, self._gallery, self._service, self._unwritten)
+        self._waiting = deque(change for change in self._waiting if self._allowed(change, settled))
+        batch = Batch(self._next(), self._gallery, self._service, self._unwritten)
         if not batch.draft:
             return settled + batch.written()
         self._batch, self._writing = batch, self._thread.submit(self._write, batch.draft)
@@ -93,6 +93,20 @@ class Recorder:
         self._thread.shutdown()
         os.close(self._done)
 
+    def _next(self) -> list[Change]:
+        """Take what the next batch is of: all that waits.
+
+        On a disk that refuses changes, as a full one does, additions apart from the others, some of which make room.
+        """
+        changes = list(self._waiting)
+        if changes and self._gallery.storage_failure is not None:
+            _, alike = next(groupby(changes, _adds))
+            changes = list(alike)
+        for _ in changes:
+            self._waiting.popleft()
+        self._waiting_bytes = sum(map(_bytes, self._waiting))
+        return changes
+
     def _write(self, draft: Draft) -> None:
         try:
             draft.write()
@@ -108,6 +122,10 @@ class Recorder:
             settled.append((change, error))
             return False
         return True
+
+
+def _adds(change: Change) -> bool:
+    return isinstance(change.request, protocol.AddToGallery)
 
 
 def _bytes(change: Change) -> int:
