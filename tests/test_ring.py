@@ -54,6 +54,15 @@ class TestFile:
         assert old.read(0) == instance(1)
         assert Ring.open(path).count == 0
 
+    @pytest.mark.parametrize("capacity", [0, -1])
+    def test_a_capacity_of_nobody_is_an_error(self, path, capacity):
+        with pytest.raises(GalleryError, match="at least 1 instance"):
+            created(path, capacity)
+
+    def test_too_little_memory_is_an_error(self):
+        with pytest.raises(GalleryError, match=r"in memory: Cannot allocate memory; lower the capacity"):
+            created(capacity=2**40)
+
     def test_too_little_room_is_an_error_and_leaves_nothing(self, path, monkeypatch):
         def full(*_):
             raise OSError(errno.ENOSPC, "No space left on device")

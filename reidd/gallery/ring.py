@@ -58,8 +58,11 @@ class Ring:
     def create(cls, path: Path | None, *, dim: int, capacity: int, space: bytes) -> Iterator["Ring"]:
         """Make a ring: a file that takes the place of any older one when the block ends, or in this process's memory.
 
-        Raises GalleryError when there is too little room: rather now than SIGBUS at the first touch.
+        Raises GalleryError for a capacity below 1, and when there is too little room: rather now than SIGBUS at the
+        first touch.
         """
+        if capacity < 1:
+            raise GalleryError(f"a gallery has room for at least 1 instance; got a capacity of {capacity}")
         plan = _plan(dim, capacity)
         with new_mapping(path, plan[-1]) as mapping:
             words = np.frombuffer(mapping, "<u8", HEADER_BYTES // 8)

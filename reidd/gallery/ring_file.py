@@ -17,7 +17,9 @@ def new_mapping(path: Path | None, size_bytes: int) -> Iterator[mmap.mmap]:
     Raises GalleryError when there is too little room.
     """
     if path is None:
-        yield mmap.mmap(-1, size_bytes)
+        with _explained(path, size_bytes):
+            mapping = mmap.mmap(-1, size_bytes)
+        yield mapping
         return
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
@@ -46,11 +48,12 @@ def _allocated(path: Path, size_bytes: int) -> mmap.mmap:
 
 
 @contextmanager
-def _explained(path: Path, size_bytes: int) -> Iterator[None]:
+def _explained(path: Path | None, size_bytes: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        place = "in memory" if path is None else f"at {str(path)!r}"
         advice = "; lower the capacity" if error.errno in (errno.ENOSPC, errno.ENOMEM) else ""
         raise GalleryError(
-            f"cannot make a gallery of {size_bytes >> 20} MiB at {str(path)!r}: {error.strerror or error}{advice}"
+            f"cannot make a gallery of {size_bytes >> 20} MiB {place}: {error.strerror or error}{advice}"
         ) from None
