@@ -58,6 +58,14 @@ def test_the_table_for_people_names_image_id_label_distance_and_verdict(run):
     assert all(word in shown for word in ("1_f0300.jpg", "Ann", "known", "0."))
 
 
+def test_no_name_takes_a_name_away(run, client):
+    run("add", 1, f"{GALLERY}/1_*.jpg")
+    for command in (("label", 1), ("label", 1, "")):
+        assert run("label", 1, "Ann").returncode == 0
+        assert "no label now" in run(*command).stdout
+        assert client.id_labels() == {}
+
+
 def test_ids_limit_remove_clear(run, client):
     run("add", 1, f"{GALLERY}/1_*.jpg")
     run("add", 2, f"{GALLERY}/2_*.jpg")

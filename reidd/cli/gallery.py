@@ -90,7 +90,7 @@ def label(
 ) -> None:
     """Name an id for people."""
     with client(endpoint, timeout) as daemon:
-        daemon.set_label(id, text)
+        daemon.set_label(id, text or None)
     show.console().print(f"id {id} is now {text!r}" if text else f"id {id} has no label now")
 
 
