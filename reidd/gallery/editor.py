@@ -92,6 +92,16 @@ class Editor:
         self.forget_the_gone(id for _, id in gone)
         return gone
 
+    def set_forgotten(self, id: int, forgotten: Forgotten) -> None:
+        """Keep in mind that an id was forgotten, so that no old backup brings it back."""
+        self._ledger.put(Delta(forgotten={id: (self._index.forgotten.get(id), forgotten)}))
+
+    def forget_the_gone(self, ids: Iterable[int]) -> None:
+        """Forget what was known about those of the ids that have no instance any more."""
+        for id in set(ids):
+            if id not in self._index:
+                self.set_identity(id, Identity())
+
     def _feature(self, number: int) -> np.ndarray:
         return np.frombuffer(self._ledger.stored(number).feature, np.float32)
 
@@ -103,13 +113,3 @@ class Editor:
                 if id not in ttls_s and not self._index.identity(id).pinned:
                     ttls_s[id] = self._index.ages.ttl_s
         return ttls_s
-
-    def set_forgotten(self, id: int, forgotten: Forgotten) -> None:
-        """Keep in mind that an id was forgotten, so that no old backup brings it back."""
-        self._ledger.put(Delta(forgotten={id: (self._index.forgotten.get(id), forgotten)}))
-
-    def forget_the_gone(self, ids: Iterable[int]) -> None:
-        """Forget what was known about those of the ids that have no instance any more."""
-        for id in set(ids):
-            if id not in self._index:
-                self.set_identity(id, Identity())
