@@ -8,6 +8,7 @@ import pytest
 from galleries import DIM, feature, features, held, labels_of, opened
 
 from reidd.errors import GalleryError
+from reidd.gallery import Act
 from reidd.gallery.contents import instance_crc
 
 
@@ -68,6 +69,20 @@ class TestDamage:
         with opened(tmp_path) as gallery:
             assert gallery.count() == 3
             assert gallery.add(1, feature(1)).added[0] > 1000
+
+    @pytest.mark.parametrize("key", ["state", "ages", "audit"])
+    def test_a_note_in_the_place_of_another_is_noticed(self, tmp_path, key):
+        with opened(tmp_path) as gallery:
+            gallery.add(1, features(3))
+            with gallery.transaction():
+                gallery.note([Act(who="local", what="add_to_gallery", id=1)])
+        for other in {"state", "ages", "audit"} - {key}:
+            self.change(
+                tmp_path, f"UPDATE meta SET value = (SELECT value FROM meta WHERE key = '{other}') WHERE key = '{key}'"
+            )
+            with opened(tmp_path) as gallery:
+                assert (gallery.count(), gallery.audit.seq) == (3, 1)
+                assert gallery.damage
 
     def test_a_file_that_is_no_store_is_refused_and_left_alone(self, tmp_path):
         (tmp_path / "gallery.sqlite").write_bytes(b"not a database" * 500)

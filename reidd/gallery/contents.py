@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from struct import Struct
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 from zlib import crc32
 
 import msgspec
@@ -18,6 +19,7 @@ from reidd.gallery.instance import Instance, Rows
 from reidd.gallery.policy import Limit
 
 NUMBERS = Struct("<qqq")
+_Kind = TypeVar("_Kind")
 
 
 class State(NamedTuple):
@@ -30,77 +32,69 @@ class State(NamedTuple):
 
     def encode(self) -> str:
         """Write it as text."""
-        return _sealed([self.next_instance, self.limit, self.instances, self.digest])
+        return _sealed(self)
 
     @classmethod
     def decode(cls, encoded: object) -> "State | None":
         """Read what `encode` wrote, or give None for anything else."""
-        values = _unsealed(encoded)
-        if values is None:
-            return None
-        next_instance, limit, instances, digest = values
-        return cls(next_instance, Limit(*limit) if limit else None, instances, digest)
+        return _unsealed(encoded, cls)
 
 
 def encoded_ages(ages: Ages) -> str:
     """Write ages as text; apart from the state, for they are long and seldom change."""
-    return _sealed([ages.ttl_s, ages.clock_s, ages.notes])
+    return _sealed((ages.ttl_s, ages.clock_s, ages.notes))
 
 
 def decoded_ages(encoded: object) -> Ages | None:
     """Read what `encoded_ages` wrote, or give None for anything else."""
-    values = _unsealed(encoded)
-    if values is None:
-        return None
-    ttl_s, clock_s, notes = values
-    return Ages(ttl_s, clock_s, tuple((number, at_s) for number, at_s in notes))
+    values = _unsealed(encoded, tuple[float | None, float, tuple[tuple[int, float], ...]])
+    return None if values is None else Ages(*values)
 
 
 def encoded_forgotten(id: int, forgotten: Forgotten) -> str:
     """Write that an id was forgotten as text."""
-    return _sealed([id, *forgotten])
+    return _sealed((id, *forgotten))
 
 
 def decoded_forgotten(encoded: object) -> tuple[int, Forgotten] | None:
     """Read what `encoded_forgotten` wrote, or give None for anything else."""
-    values = _unsealed(encoded)
-    if values is None:
-        return None
-    id, time_ns, before, instances = values
-    return id, Forgotten(time_ns, before, tuple(instances))
+    values = _unsealed(encoded, tuple[int, int, int, tuple[int, ...]])
+    return None if values is None else (values[0], Forgotten(*values[1:]))
 
 
 def encoded_head(head: Head) -> str:
     """Write which entry of the audit log is the latest as text."""
-    return _sealed(list(head))
+    return _sealed(head)
 
 
 def decoded_head(encoded: object) -> Head | None:
     """Read what `encoded_head` wrote, or give None for anything else."""
-    values = _unsealed(encoded)
-    return None if values is None else Head(*values)
+    return _unsealed(encoded, Head)
 
 
 def encoded_check(value: bytes) -> str:
     """Write a key's check value as text."""
-    return _sealed([value.hex()])
+    return _sealed((value.hex(),))
 
 
 def decoded_check(encoded: object) -> bytes | None:
     """Read what `encoded_check` wrote, or give None for anything else."""
-    values = _unsealed(encoded)
+    values = _unsealed(encoded, tuple[str])
     return None if values is None else bytes.fromhex(values[0])
 
 
-def _sealed(values: list[Any]) -> str:
+def _sealed(values: tuple[object, ...]) -> str:
     text = msgspec.json.encode(values)
     return f"{crc32(text):08x} {text.decode()}"
 
 
-def _unsealed(encoded: object) -> Any:
+def _unsealed(encoded: object, kind: type[_Kind]) -> _Kind | None:
     if not isinstance(encoded, str) or encoded[:9] != f"{crc32(encoded[9:].encode()):08x} ":
         return None
-    return msgspec.json.decode(encoded[9:])
+    # One flipped bit of the file may put a whole text in the place of another.
+    with suppress(msgspec.MsgspecError):
+        return msgspec.json.decode(encoded[9:], type=kind)
+    return None
 
 
 class Contents(NamedTuple):
