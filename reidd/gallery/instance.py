@@ -32,8 +32,7 @@ def stored_features(features: np.ndarray, dim: int) -> list[bytes]:
         raise FeatureError(f"features of this gallery have shape (n, {dim}); got {features.shape}")
     if not (features.dtype == np.float32 and are_unit(features)):
         features = unit(features)
-    stored, row_bytes = features.tobytes(), 4 * dim
-    return [stored[at : at + row_bytes] for at in range(0, len(stored), row_bytes)]
+    return [feature.tobytes() for feature in features]
 
 
 class Rows(NamedTuple):
