@@ -15,8 +15,7 @@ class Numbered:
 
     def __init__(self, numbers: np.ndarray, values: np.ndarray):
         """Begin with ascending numbers and their values."""
-        self._numbers = array("q", np.asarray(numbers, np.int64).tobytes())
-        self._values = array("q", np.asarray(values, np.int64).tobytes())
+        self._numbers, self._values = _compact(numbers), _compact(values)
         self._gone = 0
 
     def __len__(self) -> int:
@@ -62,4 +61,9 @@ class Numbered:
 
     def _close_gaps(self) -> None:
         numbers, values = np.array(self._numbers), np.array(self._values)
-        self.__init__(numbers[values != _GONE], values[values != _GONE])  # type: ignore[misc]
+        here = values != _GONE
+        self._numbers, self._values, self._gone = _compact(numbers[here]), _compact(values[here]), 0
+
+
+def _compact(column: np.ndarray) -> "array[int]":
+    return array("q", np.asarray(column, np.int64).tobytes())
