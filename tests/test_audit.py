@@ -37,6 +37,13 @@ def stored(folder) -> tuple[list[str], Head]:
     return [line for page, _ in pages for line in page], pages[-1][1]
 
 
+def note_daily(gallery, monkeypatch, since_s: float, *, days: int) -> None:
+    for day in range(days):
+        monkeypatch.setattr("time.time", lambda day=day: since_s + 86_400.0 * day)
+        with gallery.transaction():
+            gallery.note([FORGET])
+
+
 def test_a_whole_chain_has_no_flaw():
     assert flaw(*chain(50)) is None
     assert flaw([], Head()) is None
@@ -138,18 +145,25 @@ class TestInTheStore:
 
     def test_old_entries_go_and_the_chain_still_holds(self, tmp_path, monkeypatch):
         with opened(tmp_path) as gallery:
-            for day in range(10):
-                monkeypatch.setattr("time.time", lambda day=day: 86_400.0 * day)
-                with gallery.transaction():
-                    gallery.note([FORGET])
-            gallery.prune_audit(older_than_s=86_400)
+            note_daily(gallery, monkeypatch, 1.75e9, days=10)
+            gallery.prune_audit(older_than_s=1.75e9 + 86_400)
             assert len(gallery.audit_lines(0, 100)) == 10
-            gallery.prune_audit(older_than_s=86_400 * 4.5)
+            gallery.prune_audit(older_than_s=1.75e9 + 86_400 * 4.5)
             lines, head = [line for _, line in gallery.audit_lines(0, 100)], gallery.audit
         assert head.seq == 11
         assert flaw(lines, head) is None
         assert json.loads(lines[-1])["acts"][0]["through"] == 5
         assert len(lines) == 6
+
+    def test_entries_of_a_board_without_a_clock_are_not_taken_for_old(self, tmp_path, monkeypatch):
+        with opened(tmp_path) as gallery:
+            note_daily(gallery, monkeypatch, 0.0, days=3)
+            note_daily(gallery, monkeypatch, 1.75e9, days=3)
+            gallery.prune_audit(older_than_s=1.75e9)
+            assert len(gallery.audit_lines(0, 100)) == 6
+            gallery.prune_audit(older_than_s=1.75e9 + 86_400 * 1.5)
+            assert [seq for seq, _ in gallery.audit_lines(0, 100)] == [6, 7]
+        assert flaw(*stored(tmp_path)) is None
 
     @pytest.mark.parametrize(
         "damaged", ["'x' || line", "CAST(x'ff' || line AS TEXT)", "5"], ids=["no entry", "no text", "a number"]

@@ -12,6 +12,7 @@ MAX_ENTRIES = 200_000
 """More than these are not kept, whatever their age: about 60 MiB."""
 PRUNED = "pruned"
 DAY_S = 86_400.0
+_CLOCK_S = 1.7e9  # a time before 2023 is of a board that had no clock yet, and says nothing of an entry's age
 
 
 class Head(NamedTuple):
@@ -76,12 +77,15 @@ def older(lines: Iterable[str], than_s: float, surplus: int) -> Head | None:
     """
     found = None
     for line in lines:
-        # One that is damaged goes with the next that is whole; else the log would grow from there on.
+        # One that is damaged, or of no known age, goes with the next that is neither: else the log would only grow.
         with suppress(msgspec.MsgspecError):
             entry = _decoded(line)
-            slack_s = 0.0 if found else DAY_S
-            if entry.time >= than_s - slack_s and entry.seq > surplus:
-                break
+            if entry.seq > surplus:
+                slack_s = 0.0 if found else DAY_S
+                if entry.time < _CLOCK_S:
+                    continue
+                if entry.time >= than_s - slack_s:
+                    break
             found = head_of(line)
     return found
 
