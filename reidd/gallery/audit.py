@@ -86,8 +86,8 @@ def older(lines: Iterable[str], than_s: float, surplus: int) -> Head | None:
                     continue
                 if entry.time >= than_s - slack_s:
                     break
-            found = head_of(line)
-    return found
+            found = line
+    return None if found is None else head_of(found)
 
 
 class Check:

@@ -16,7 +16,7 @@ from reidd.gallery.ring import Ring
 from reidd.gallery.store import Store
 from reidd.gallery.writer import Writer
 
-_PRUNED_AT_ONCE = 10_000
+_PRUNED_AT_ONCE = 1000  # entries: the daemon answers nobody meanwhile, and asks for more a second later
 
 
 class Gallery(Members):
