@@ -269,6 +269,29 @@ def test_doctor_looks_at_what_is_configured(run, tmp_path):
     assert "did you mean 'workers'?" in run("doctor", "--config", config, "--json").stdout
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["add -1 x.jpg", "add -12 x.jpg", "add ann x.jpg", "remove 1.5", "forget 9223372036854775808", "merge 1 -2",
+     "ttl 2h --id -1", "move 3 ann"],
+)  # fmt: skip
+def test_what_is_no_id_is_told_what_an_id_is(run, words):
+    done = run(*words.split())
+    assert done.returncode == 2
+    assert "is no id; an id is an integer of your choice from 0" in " ".join(done.stderr.split())
+
+
+def test_an_option_that_there_is_not_is_no_id(run):
+    assert "No such option: --foo" in run("add", "--foo", 1, "x.jpg").stderr
+
+
+@pytest.mark.parametrize("group", [(), ("models",), ("keys",), ("bench",)])
+def test_what_a_command_does_is_said_in_80_columns(commands, group):
+    shown = commands.run(*group, "--help", env={**os.environ, "COLUMNS": "80"}).stdout
+    listed = shown.partition("Commands:")[2].splitlines()
+    assert len(listed) > 2
+    assert not [line for line in listed if line.endswith("...") or len(line) > 80]
+
+
 def test_every_command_has_help_and_help_needs_no_heavy_import(run):
     assert {"explain", "merge", "undo"} <= {command.callback.__name__ for command in app.registered_commands}
     for command in app.registered_commands:

@@ -44,7 +44,7 @@ def gallery(
     ] = None,
     json: show.Json = False,
 ) -> None:
-    """Measure search, enrolment, start and memory of the gallery; takes a minute or two."""
+    """Measure search, enrolment, start and memory of the gallery. Takes a minute or two."""
     from rich.console import Console
 
     from reidd.cli.private_daemon import private_daemon
@@ -80,7 +80,7 @@ def daemon(
     threads: Annotated[int, typer.Option(min=1, max=64, help="Threads of each of them.")] = 1,
     json: show.Json = False,
 ) -> None:
-    """Measure what asking a daemon costs beside asking in process: one client turn by turn, then eight together."""
+    """Measure what asking a daemon costs beside asking in process. One client turn by turn, then eight together."""
     from reidd.cli.overhead import Setup, comparison
 
     with comparison(Setup(model, rows, workers, threads)) as compared:
@@ -98,7 +98,7 @@ def workers(
     model: Model = "reidd/person",
     json: show.Json = False,
 ) -> None:
-    """Measure which numbers of workers and threads suit this machine; takes half a minute for each of them."""
+    """Measure which numbers of workers and threads suit this machine. Takes half a minute for each of them."""
     from reidd.cli.overhead import Setup, comparison
 
     cores = len(os.sched_getaffinity(0))

@@ -24,12 +24,16 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     folder: Annotated[
-        Path | None, typer.Argument(help="Holds gallery/ and queries/ with files ID_*.jpg; id 0 is a stranger.")
+        Path | None,
+        typer.Argument(metavar="FOLDER", help="Holds gallery/ and queries/ with files ID_*.jpg; id 0 is a stranger."),
     ] = None,
     model: Annotated[str, typer.Option(help="The model to use.")] = "reidd/person",
     picture: Annotated[Path, typer.Option(help="The contact sheet to write.")] = Path("demo.png"),
 ) -> None:
-    """Start a private daemon, teach it six people, and ask who is on other images."""
+    """Teach a private daemon six people, and ask who is where.
+
+    It takes images that come with reidd, touches no other gallery, and ends with the command.
+    """
     from reidd import places
     from reidd.cli.contact_sheet import write_contact_sheet
     from reidd.cli.private_daemon import private_daemon

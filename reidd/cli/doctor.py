@@ -45,7 +45,7 @@ def doctor(
     json: show.Json = False,
     endpoint: Endpoint = None,
 ) -> None:
-    """Check everything reidd needs; exits 1 when something is wrong."""
+    """Check everything reidd needs. Ends with status 1 when something is wrong."""
     chosen, findings = _configuration(config)
     looks = (
         _system,

@@ -9,6 +9,7 @@ import typer
 
 from reidd.cli import show
 from reidd.cli.daemon_options import Endpoint, Timeout, client
+from reidd.cli.id_argument import Id, IdCommand
 from reidd.cli.image_files import content, image_files
 from reidd.errors import ImageError, RequestError
 
@@ -19,21 +20,20 @@ if TYPE_CHECKING:
 IMAGES_AT_ONCE = 32
 """Few enough for a slow board to finish in time, and for the progress bar to move."""
 
-Images = Annotated[list[str], typer.Argument(metavar="IMAGE...", help="JPEG or PNG files, folders, globs.")]
+Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="JPEG or PNG files, folders, globs.")]
 WithForgotten = Annotated[
     bool, typer.Option("--with-forgotten", help="Bring back ids that were forgotten after the file was written, too.")
 ]
-Id = Annotated[int, typer.Argument(metavar="ID", min=0, help="An integer, 0 or more.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     for command in (add, identify, ids, label, remove, clear, limit, save, load):
-        app.command()(command)
+        app.command(cls=IdCommand)(command)
 
 
 def add(id: Id, images: Images, endpoint: Endpoint = None, timeout: Timeout = 5.0) -> None:
-    """Learn an id from images; those that cannot be used are named, the others are learned."""
+    """Learn an id from images. Those that cannot be used are named, the others are learned."""
     files = image_files(images)
     groups = [files[at : at + IMAGES_AT_ONCE] for at in range(0, len(files), IMAGES_AT_ONCE)]
     with client(endpoint, timeout) as daemon:
@@ -53,7 +53,7 @@ def identify(
     endpoint: Endpoint = None,
     timeout: Timeout = 5.0,
 ) -> None:
-    """Say who is on images: the nearest ids, with distances from 0 (same) to 1."""
+    """Say who is on images. Names the nearest ids, with distances from 0 (same) to 1."""
     files = image_files(images)
     with client(endpoint, timeout) as daemon:
         answers = _each(
@@ -84,7 +84,9 @@ def ids(json: show.Json = False, endpoint: Endpoint = None, timeout: Timeout = 5
 
 def label(
     id: Id,
-    text: Annotated[str | None, typer.Argument(help="The id's name; leave it out to take the name away.")] = None,
+    text: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="The id's name; leave it out to take the name away.")
+    ] = None,
     endpoint: Endpoint = None,
     timeout: Timeout = 5.0,
 ) -> None:
@@ -95,7 +97,7 @@ def label(
 
 
 def remove(id: Id, endpoint: Endpoint = None, timeout: Timeout = 5.0) -> None:
-    """Remove an id; `undo` brings it back, and `forget` erases it for good."""
+    """Remove an id; `undo` brings it back. To erase it for good there is `forget`."""
     with client(endpoint, timeout) as daemon:
         daemon.remove_from_gallery(id)
     show.console().print(f"id {id} is removed; `reidd undo` brings it back")
@@ -131,7 +133,9 @@ def limit(
 
 
 def save(
-    path: Annotated[Path, typer.Argument(help="The file to write: features and labels, no images; never encrypted.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Where to write: features and labels, no images; never encrypted.")
+    ],
     endpoint: Endpoint = None,
     timeout: Timeout = 5.0,
 ) -> None:
@@ -144,7 +148,7 @@ def save(
 
 
 def load(
-    path: Annotated[Path, typer.Argument(help="A file that `reidd save` wrote.")],
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="What `reidd save` wrote.")],
     with_forgotten: WithForgotten = False,
     endpoint: Endpoint = None,
     timeout: Timeout = 5.0,

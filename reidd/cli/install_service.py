@@ -42,7 +42,7 @@ def install_service(
     python: Annotated[Path | None, typer.Option(help="The Python to run on; by default this one.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
 ) -> None:
-    """Install reidd as a systemd service into /opt/reidd, start it and check it; again to upgrade. Takes root."""
+    """Install reidd as a systemd service; takes root. It goes into /opt/reidd; again to upgrade."""
     from reidd.cli import installation
     from reidd.cli.installation import DropIn
 

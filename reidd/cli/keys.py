@@ -13,7 +13,7 @@ Folder = Annotated[
     Path | None,
     typer.Option("--folder", help="The daemon's folder of keys; by default as its reidd.toml says, else beside that."),
 ]
-Name = Annotated[str, typer.Argument(help="What the key is called: a machine, a program, a person.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="What the key is called: a machine, a program, a person.")]
 
 commands = typer.Typer(
     help="Who may come in over tcp, and the key of the gallery.", no_args_is_help=True, rich_markup_mode=None
@@ -68,7 +68,7 @@ def list_(json: show.Json = False, folder: Folder = None, config: ConfigFile = N
 
 @commands.command()
 def revoke(name: Name, folder: Folder = None, config: ConfigFile = None) -> None:
-    """Let a key in no more: within a second, on connections that are open too."""
+    """Let a key in no more. Within a second, on connections that are open too."""
     from reidd import keys
 
     keys.revoke(_folder(folder, config), name)

@@ -9,7 +9,7 @@ import typer
 
 from reidd.cli import show
 from reidd.cli.daemon_options import Endpoint, Timeout, client
-from reidd.cli.gallery import Id
+from reidd.cli.id_argument import Id, IdCommand, IntoId, id_given
 from reidd.cli.image_files import content
 
 if TYPE_CHECKING:
@@ -17,17 +17,15 @@ if TYPE_CHECKING:
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
-OtherId = Annotated[int, typer.Argument(metavar="INTO", min=0, help="The id that the instances get.")]
-
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     for command in (explain, merge, rename, move, undo, pin, unpin, ttl):
-        app.command()(command)
+        app.command(cls=IdCommand)(command)
 
 
 def explain(
-    image: Annotated[Path, typer.Argument(help="A JPEG or PNG file.")],
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A JPEG or PNG file.")],
     json: show.Json = False,
     endpoint: Endpoint = None,
     timeout: Timeout = 5.0,
@@ -74,14 +72,14 @@ def _explanation_json(image: Path, found: "ExplanationRecord", labels: dict[int,
     }
 
 
-def merge(id: Id, into: OtherId, endpoint: Endpoint = None, timeout: Timeout = 5.0) -> None:
-    """Make all instances of an id another's: they are the same person."""
+def merge(id: Id, into: IntoId, endpoint: Endpoint = None, timeout: Timeout = 5.0) -> None:
+    """Make all instances of an id another's. For one person under two ids."""
     with client(endpoint, timeout) as daemon:
         daemon.merge(id, into)
         show.console().print(f"id {into} now has {show.counted(daemon.count(into), 'instance')}; id {id} is no more")
 
 
-def rename(id: Id, into: OtherId, endpoint: Endpoint = None, timeout: Timeout = 5.0) -> None:
+def rename(id: Id, into: IntoId, endpoint: Endpoint = None, timeout: Timeout = 5.0) -> None:
     """Give an id another number."""
     with client(endpoint, timeout) as daemon:
         daemon.rename(id, into)
@@ -90,20 +88,20 @@ def rename(id: Id, into: OtherId, endpoint: Endpoint = None, timeout: Timeout = 
 
 def move(
     instance: Annotated[int, typer.Argument(metavar="INSTANCE", min=1, help="Its number, as `explain` says it.")],
-    into: OtherId,
+    into: IntoId,
     endpoint: Endpoint = None,
     timeout: Timeout = 5.0,
 ) -> None:
-    """Make one instance another id's: it was enrolled under the wrong one."""
+    """Make one instance another id's. For an image under the wrong id."""
     with client(endpoint, timeout) as daemon:
         daemon.move(instance, into)
     show.console().print(f"instance {instance} is now of id {into}")
 
 
 def undo(endpoint: Endpoint = None, timeout: Timeout = 5.0) -> None:
-    """Take the latest change of the gallery back, a new limit too; again for the one before.
+    """Take the latest change of the gallery back.
 
-    The daemon remembers up to 32 changes, and none of before its start.
+    A new limit too; again for the one before. The daemon remembers up to 32 changes, and none of before its start.
     """
     with client(endpoint, timeout) as daemon:
         taken_back = daemon.undo()
@@ -128,7 +126,8 @@ def unpin(id: Id, endpoint: Endpoint = None, timeout: Timeout = 5.0) -> None:
 def ttl(
     time: Annotated[str, typer.Argument(metavar="TIME", help="Of serving, such as 30s, 15m, 2h or 7d; 0 is for ever.")],
     id: Annotated[
-        int | None, typer.Option("--id", min=0, help="Only this id; by default all that are not pinned.")
+        int | None,
+        typer.Option("--id", metavar="ID", parser=id_given, help="Only this id; by default all that are not pinned."),
     ] = None,
     endpoint: Endpoint = None,
     timeout: Timeout = 5.0,

@@ -49,14 +49,15 @@ def listed(context: typer.Context, json: show.Json = False) -> None:
 
 @app.command()
 def verify(
-    model: Annotated[str, typer.Argument(help="`<publisher>/<name>` of the model.")] = "reidd/person",
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Its `<publisher>/<name>`.")] = "reidd/person",
     images: Annotated[Path | None, typer.Option(help="A folder of JPEG or PNG crops; else the embedded ones.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Measure, but write no certificate.")] = False,
     json: show.Json = False,
 ) -> None:
-    """Run all ready pairs over images, print how far they agree, and write a certificate into the model's folder.
+    """Run all ready pairs over images, and compare them.
 
-    Ends with status 70 when a pair differs too much to share a gallery, or is ready and cannot run the model.
+    Prints how far they agree, and writes a certificate into the model's folder. Ends with status 70 when a pair
+    differs too much to share a gallery, or is ready and cannot run the model.
     """
     import msgspec
 
@@ -86,7 +87,7 @@ def verify(
 
 @app.command()
 def add(
-    file: Annotated[Path, typer.Argument(help="An ONNX or TFLite file.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An ONNX or TFLite file.")],
     id: Annotated[str, typer.Option(help="`<publisher>/<name>`: a new one, or of a model that gets a further format.")],
     size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT that the network takes, such as 128x256.")] = None,
     licence: Annotated[str | None, typer.Option(help="The licence of the network, such as Apache-2.0.")] = None,
@@ -96,10 +97,10 @@ def add(
     images: Annotated[Path | None, typer.Option(help="A folder of crops to try it on; else the embedded ones.")] = None,
     folder: Annotated[Path | None, typer.Option(help="Where model folders are; else the user's.")] = None,
 ) -> None:
-    """Bring in a network of your own: it is run apart first, then gets a model folder with golden vectors.
+    """Bring in a network of your own.
 
-    A file for a model that is there already joins it when it makes the same features; it takes the model's size,
-    licence and pixels.
+    It is run apart first, then gets a model folder with golden vectors. A file for a model that is there already
+    joins it when it makes the same features; it takes the model's size, licence and pixels.
     """
     from reidd import places
     from reidd.adoption import adopt, extend

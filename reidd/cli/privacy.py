@@ -8,7 +8,7 @@ import typer
 
 from reidd.cli import show
 from reidd.cli.daemon_options import Endpoint, Timeout, client
-from reidd.cli.gallery import Id
+from reidd.cli.id_argument import Id, IdCommand
 
 if TYPE_CHECKING:
     from reidd.gallery import Head
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     for command in (forget, audit):
-        app.command()(command)
+        app.command(cls=IdCommand)(command)
 
 
 def forget(id: Id, endpoint: Endpoint = None, timeout: Timeout = 5.0) -> None:
-    """Erase an id for good, and print a receipt; no `undo` and no old backup brings it back."""
+    """Erase an id for good, and print a receipt. No `undo` and no old backup brings it back."""
     import msgspec
 
     with client(endpoint, timeout) as daemon:
@@ -44,7 +44,7 @@ def audit(
     endpoint: Endpoint = None,
     timeout: Timeout = 5.0,
 ) -> None:
-    """Print the audit log, one JSON object a line: who changed the gallery, or took features out of it."""
+    """Print the audit log, one JSON object a line. It says who changed the gallery, or took features out of it."""
     from reidd.errors import GalleryError
     from reidd.gallery import Check, Head
 

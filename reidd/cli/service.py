@@ -64,13 +64,13 @@ def serve(
 
 
 def restore(
-    path: Annotated[Path, typer.Argument(help="A file that `reidd save` wrote.")],
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="What `reidd save` wrote.")],
     with_forgotten: WithForgotten = False,
     config: ConfigFile = None,
     model: Annotated[str | None, typer.Option(help="The model folder's <publisher>/<name>.")] = None,
     state_folder: Annotated[Path | None, typer.Option(help="Where the durable gallery is.")] = None,
 ) -> None:
-    """Put back a saved gallery in place of the present one; the daemon must be stopped."""
+    """Put back a saved gallery in place of the present one. The daemon must be stopped."""
     from reidd import places
     from reidd.daemon.config import read
     from reidd.errors import FeatureSpaceError
@@ -119,7 +119,9 @@ def status(json: show.Json = False, endpoint: Endpoint = None, timeout: Timeout 
 
 
 def watch(
-    types: Annotated[list[str] | None, typer.Argument(help='Only events of these types, such as "identified".')] = None,
+    types: Annotated[
+        list[str] | None, typer.Argument(metavar="TYPE", help='Only events of these types, such as "identified".')
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print each event as one line of JSON.")] = False,
     count: Annotated[int | None, typer.Option(min=1, help="End after so many events.")] = None,
     endpoint: Endpoint = None,
