@@ -165,7 +165,7 @@ def _list(model: ModelConfig, entry: dict[str, Any]) -> None:
 def _first_run(model: ModelConfig, file: ModelFile, batch: np.ndarray, registry: Registry) -> tuple[Pair, Trial]:
     """Run one file on the first ready pair that takes it, apart."""
     pairs = [p for p in registry.pairs() if file.format in p.backend.formats]
-    reasons = [f"{p.engine}/{p.accelerator}: {p.obstacle}" for p in pairs if p.obstacle is not None]
+    failures = []
     for pair in pairs:
         if pair.obstacle is not None:
             continue
@@ -174,7 +174,9 @@ def _first_run(model: ModelConfig, file: ModelFile, batch: np.ndarray, registry:
         try:
             return pair, trials.run(model, file, pair.engine, pair.accelerator, batch, network=network)
         except BackendError as error:
-            reasons.append(str(error))
+            failures.append(f"{error}; is the file whole?")
+    # Once some pair has tried, what the others lack helps nobody.
+    reasons = failures or [f"{p.engine}/{p.accelerator}: {p.obstacle}" for p in pairs]
     reason = "; ".join(reasons) or f"no installed plugin reads {file.format}"
     raise BackendUnavailableError(f"nothing here runs {file.file}: {reason}")
 

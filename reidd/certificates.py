@@ -94,11 +94,18 @@ def objection(model: ModelConfig, file: ModelFile, engine: Engine, accelerator: 
         measured = figures.engine, figures.accelerator, figures.sha256
         if measured == (engine, accelerator, checksum(model, file)) and not figures.agrees:
             return (
-                f"its features differ from those of {certificate.reference}: worst cosine {figures.worst_cosine:.3f} "
-                f"(bar {certificate.bar}), the same nearest image for {figures.rank_agreement:.0%}; "
+                f"its features differ from those of {certificate.reference}: {shortfall(figures, certificate)}; "
                 f"they may not share a gallery, says {FILE_NAME}"
             )
     return None
+
+
+def shortfall(figures: PairFigures, certificate: Certificate) -> str:
+    """How far a pair stays behind, in words."""
+    return (
+        f"worst cosine {figures.worst_cosine:.3f} (bar {certificate.bar}), "
+        f"the same nearest image for {figures.rank_agreement:.0%} of {certificate.images}"
+    )
 
 
 def checksum(model: ModelConfig, file: ModelFile) -> str:

@@ -38,7 +38,7 @@ def test_the_tutorials_backend_is_found_agrees_and_passes_the_kit(tmp_path):
     options = ["--quiet", "--no-deps", "--no-build-isolation", "--target", str(installed)]
     run("pip", "install", *options, str(tmp_path), cwd=tmp_path, env=env)
     assert re.search(r"ONNX_RT +CPU +reidd_mine +ready", run("reidd", "backends", cwd=tmp_path, env=env))
-    assert re.search(r"ONNX_RT +CPU .* agrees", run("reidd", "models", "verify", "--dry-run", cwd=tmp_path, env=env))
+    assert re.search(r"ONNX_RT/CPU .* agrees", run("reidd", "models", "verify", "--dry-run", cwd=tmp_path, env=env))
     kit = ("pytest", "-p", "reidd.testing", "-p", "no:cacheprovider", "test_mine.py")
     assert "Mine on CPU: keeps 12 of 12" in run(*kit, cwd=tmp_path, env=env)
 

@@ -1,11 +1,19 @@
 """`reidd models`: what is there, whether all pairs agree on it, and how one's own comes in."""
 
+import contextlib
 import json
 import os
+import pty
 import shutil
+import struct
+import subprocess
+import sys
+import termios
+from fcntl import ioctl
 
 import pytest
 
+from reidd import places
 from reidd.model import ModelConfig
 
 EMBEDDED = ModelConfig.from_model_id("reidd/person").base_dir
@@ -21,6 +29,21 @@ def run(tmp_path, monkeypatch, commands):
         return done
 
     return command
+
+
+def at_a_terminal(*words, columns):
+    """What `reidd` prints on a terminal that is so wide."""
+    end, terminal = pty.openpty()
+    ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    with subprocess.Popen([sys.executable, "-m", "reidd", *words], stdout=terminal, stdin=terminal) as process:
+        os.close(terminal)
+        shown = b""
+        with contextlib.suppress(OSError):  # how the end of a terminal is told
+            while piece := os.read(end, 65536):
+                shown += piece
+    os.close(end)
+    assert process.returncode == 0
+    return shown.decode()
 
 
 def added(run, tmp_path, *options, status=0):
@@ -53,7 +76,11 @@ def test_a_second_format_joins_a_model_when_it_agrees(run, tmp_path):
     added(run, tmp_path, "--rgb")
     said = run("add", str(EMBEDDED / "person_fp32.tflite"), "--id", "me/net").stdout
     assert "me/net: agrees with person.onnx: worst cosine 1.0000, the same nearest image for 100% of 40" in said
-    assert json.loads(run("--json").stdout)[0]["files"] == "onnx float32, tflite float32"
+    files = json.loads(run("--json").stdout)[0]["files"]
+    assert [(file["file"], file["format"]) for file in files] == [
+        ("person.onnx", "onnx"),
+        ("person_fp32.tflite", "tflite"),
+    ]
 
 
 def test_a_second_format_that_differs_stays_out(run, tmp_path):
@@ -71,6 +98,37 @@ def test_a_new_model_takes_all_options_and_one_that_is_there_only_a_file(run, tm
     assert message in run("add", str(EMBEDDED / "person_fp32.tflite"), *options, status=2).stderr
 
 
+def test_what_comes_next_is_said(run, tmp_path):
+    assert "`reidd serve --model me/net`" in added(run, tmp_path).stdout
+
+
+def test_a_file_that_does_not_run_is_told_why_and_not_what_other_pairs_lack(run, tmp_path):
+    (tmp_path / "cut.onnx").write_bytes((EMBEDDED / "person.onnx").read_bytes()[:100_000])
+    said = run("add", tmp_path / "cut.onnx", "--id", "me/cut", "--size", "96x192", "--licence", "MIT", status=70).stderr
+    assert "DNN/CPU cannot run it" in said
+    assert "is the file whole?" in said
+    assert "OpenCL" not in said
+
+
+def test_too_few_images_judge_no_pair(run, tmp_path):
+    folder = tmp_path / "few"
+    folder.mkdir()
+    for crop in sorted((places.sample_folder() / "gallery").iterdir())[:9]:
+        shutil.copy(crop, folder)
+    assert "holds 9 JPEG or PNG files; expected 10 or more" in run("verify", "--images", folder, status=78).stderr
+
+
+@pytest.mark.parametrize("words", [("models",), ("models", "verify", "--dry-run")])
+def test_nothing_is_broken_into_pieces_in_80_columns(tmp_path, words):
+    shown = at_a_terminal(*words, columns=80)
+    for name in (
+        ("reidd/person", "TFLITE/CPU", "person_int8.tflite", "agrees")
+        if words[1:]
+        else ("onnx float32, tflite float32",)
+    ):
+        assert name in shown
+
+
 def test_verify_without_images_says_so(run, tmp_path):
     assert "holds 0 JPEG or PNG files" in run("verify", "--images", str(tmp_path), status=78).stderr
 
@@ -83,7 +141,8 @@ def test_a_pair_that_cannot_run_the_model_ends_with_a_status_and_its_reason(run,
     document["reidd"]["files"].append({"file": "broken.tflite", "format": "tflite"})
     (folder / "alwaysai.model.json").write_text(json.dumps(document))
     said = run("verify", "me/net", "--dry-run", status=70)
-    assert "TFLITE/CPU with broken.tflite cannot run it" in said.stderr
+    assert "TFLITE/CPU with broken.tflite cannot run it: " in said.stderr
+    assert "fails" in said.stdout
     assert not (folder / "certificate.json").exists()
 
 

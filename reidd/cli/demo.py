@@ -58,7 +58,7 @@ def demo(
     if strangers:
         found = sum(q.right for q in strangers)
         out.print(f"{found} of {len(strangers)} images of strangers recognised as unknown", highlight=False)
-    out.print(f"{sum(q.right for q in known)} of {len(known)} named right", highlight=False)
+    out.print(f"{sum(q.right for q in known)} of {len(known)} named right{_doubted(known)}", highlight=False)
 
 
 class _Listener:
@@ -106,6 +106,12 @@ def _ask(client: "Client", path: Path, gallery: Sequence[Path]) -> Question:
     for distance, crop in sorted(zip(answer.distance_matrix[0].tolist(), gallery, strict=True)):
         nearest.setdefault(_true_id(crop), (crop, _true_id(crop), distance))
     return Question(path, _true_id(path), answer, list(nearest.values())[:TOP_K])
+
+
+def _doubted(known: Sequence[Question]) -> str:
+    """Who was named right, but from too far to be called known."""
+    far = sum(q.right and str(q.answer.verdict) == "unknown" for q in known)
+    return f", {far} of these from farther than the model's own threshold: `unknown`" if far else ""
 
 
 def _print(questions: Sequence[Question]) -> None:

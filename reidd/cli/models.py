@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     import numpy as np
 
     from reidd.certificates import Certificate
+    from reidd.model import ModelConfig
+
+MIN_IMAGES = 10
+"""With fewer, one image that has another nearest one would decide: one in ten may."""
 
 app = typer.Typer(help="List the models, verify one, or add your own.", rich_markup_mode=None)
 
@@ -30,21 +34,31 @@ def listed(context: typer.Context, json: show.Json = False) -> None:
     from reidd.model import ModelConfig, available
 
     folders = places.model_folders()
-    rows = []
+    found: list[dict[str, Any]] = []
     for model_id in available(folders):
         try:
-            model = ModelConfig.from_model_id(model_id, folders)
+            found.append(_described(ModelConfig.from_model_id(model_id, folders)))
         except ConfigError as error:
-            rows.append((model_id, "", "", "", f"broken: {error}"))
-            continue
-        size = "{}x{}".format(*model.size)
-        formats = ", ".join(f"{f.format} {f.precision}" for f in model.files)
-        rows.append((model_id, size, formats, model.extras.licence or "not stated", str(Path(model.base_dir))))
-    columns = ("model", "width x height", "files", "licence", "folder")
+            found.append({"model": model_id, "broken": str(error)})
     if json:
-        show.as_json([dict(zip(columns, row, strict=True)) for row in rows])
-    else:
-        show.table(columns, rows)
+        show.as_json(found)
+        return
+    for model in found:
+        if files := model.get("files"):
+            model["files"] = ", ".join(f"{file['format']} {file['precision']}" for file in files)
+            model["size"] = "{}x{}".format(*model["size"])
+        # One below the other: paths and licences are too long for columns.
+        show.table(("model", model.pop("model")), model.items())
+
+
+def _described(model: "ModelConfig") -> dict[str, Any]:
+    return {
+        "model": model.id,
+        "size": model.size,
+        "files": [{"file": f.file, "format": f.format, "precision": f.precision} for f in model.files],
+        "licence": model.extras.licence or "not stated",
+        "folder": str(model.base_dir),
+    }
 
 
 @app.command()
@@ -76,11 +90,12 @@ def verify(
     if not dry_run:
         certificates.write(config, certificate)
     complaints = [
-        f"{p.engine}/{p.accelerator} with {p.file} may not share a gallery with {certificate.reference}"
+        f"{p.engine}/{p.accelerator} with {p.file} may not share a gallery with {certificate.reference}: "
+        f"{certificates.shortfall(p, certificate)}; was it made of the same network, for the same pixels?"
         for p in certificate.pairs
         if not p.agrees
     ]
-    complaints += [f"{f.engine}/{f.accelerator} with {f.file} cannot run it" for f in certificate.failures]
+    complaints += [f"{f.engine}/{f.accelerator} with {f.file} cannot run it: {f.reason}" for f in certificate.failures]
     if complaints:
         raise BackendError("; ".join(complaints))
 
@@ -128,6 +143,7 @@ def add(
         adopted = adopt(file, **new, **pixels_given, images=crops, registry=registry)
         words = f"{adopted.model.extras.dim} values"
     typer.echo(f"{id}: {words}, ran on {adopted.pair.engine}/{adopted.pair.accelerator}, in {adopted.model.base_dir}")
+    typer.echo(f"next: `reidd models verify {id} --images CROPS`, then `reidd serve --model {id}`")
     if adopted.network != "cut":
         reason = adopted.network or f"{adopted.pair.accelerator}'s driver needs it"
         typer.echo(f"its first run was not cut from the network: {reason}", err=True)
@@ -146,8 +162,8 @@ def _images(folder: Path | None) -> "list[np.ndarray]":
 
     folder = folder or places.sample_folder()
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
-    if len(files) < 2:
-        raise ConfigError(f"{folder}: holds {len(files)} JPEG or PNG files; expected 2 or more")
+    if len(files) < MIN_IMAGES:
+        raise ConfigError(f"{folder}: holds {len(files)} JPEG or PNG files; expected {MIN_IMAGES} or more, to compare")
     return [pixels(file.read_bytes()) for file in files]
 
 
@@ -159,13 +175,13 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _print(certificate: "Certificate") -> None:
-    columns = ("engine", "accelerator", "file", "mean cosine", "worst", "ranks agree", "ms", "verdict")
+    columns = ("pair", "file", "cosine", "worst", "ranks", "ms", "verdict")
     rows: list[tuple[object, ...]] = [
-        (p.engine.value, p.accelerator.value, p.file, f"{p.mean_cosine:.4f}", f"{p.worst_cosine:.4f}",
+        (f"{p.engine}/{p.accelerator}", p.file, f"{p.mean_cosine:.4f}", f"{p.worst_cosine:.4f}",
          f"{p.rank_agreement:.0%}", f"{p.ms:.1f}", "agrees" if p.agrees else "differs")
         for p in certificate.pairs
     ]  # fmt: skip
-    rows += [(f.engine.value, f.accelerator.value, f.file, "", "", "", "", f.reason) for f in certificate.failures]
+    rows += [(f"{f.engine}/{f.accelerator}", f.file, "", "", "", "", "fails") for f in certificate.failures]
     show.table(
         columns, rows, title=f"{certificate.model}: {certificate.images} images, against {certificate.reference}"
     )
