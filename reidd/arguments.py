@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from reidd import protocol
-from reidd.errors import FeatureError, RequestError
+from reidd.errors import FeatureError, ImageError, RequestError, shown
 from reidd.images import Image, pixels
 
 _T = TypeVar("_T")
@@ -18,6 +18,15 @@ _E = TypeVar("_E", bound=Enum)
 def listed(image: Image | Sequence[Image]) -> list[Image]:
     """One image or several, as a list."""
     return list(image) if isinstance(image, (list, tuple)) else [image]  # type: ignore[list-item]
+
+
+def several(images: Any) -> list[Image]:
+    """Images to compare with, as a list; one image would be taken apart into its rows, so it is refused."""
+    single = isinstance(images, (bytes, bytearray, memoryview, str)) or getattr(images, "ndim", 4) < 4
+    if single or not hasattr(images, "__iter__"):
+        what = f"one array of shape {images.shape}" if isinstance(images, np.ndarray) else f"a {type(images).__name__}"
+        raise ImageError(f"gallery_images is {what}; expected a list of images, such as [image]")
+    return list(images)
 
 
 def chunks(items: list[_T], size: int = protocol.MAX_PARTS) -> Iterator[list[_T]]:
@@ -67,7 +76,7 @@ def question(top_k: int, normalize_distance: bool, max_distance: float | None, m
 
 def _distance(value: Any, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float, np.floating)) or not 0 <= value <= 2:
-        raise RequestError(f"{name} is {value!r}; expected a number from 0 to 2")
+        raise RequestError(f"{name} is {shown(value)}; expected a number from 0 to 2")
     return float(value)
 
 
@@ -78,8 +87,17 @@ def counted(count: Any, name: str = "count") -> int:
     except TypeError:
         number = 0
     if isinstance(count, bool) or not 1 <= number <= protocol.MAX_ID:
-        raise RequestError(f"{name} is {count!r}; expected an integer of 1 or more")
+        raise RequestError(f"{name} is {shown(count)}; expected an integer of 1 or more")
     return number
+
+
+def label_text(text: Any) -> str | None:
+    """Return an id's name, or None for no name."""
+    if text is not None and not isinstance(text, str):
+        raise RequestError(f"label is {shown(text)}; expected a string, or None for no name")
+    if text is not None and len(text) > protocol.MAX_TEXT:
+        raise RequestError(f"label has {len(text)} characters; expected at most {protocol.MAX_TEXT}")
+    return text
 
 
 def member(kind: type[_E], value: Any) -> _E:
@@ -88,4 +106,4 @@ def member(kind: type[_E], value: Any) -> _E:
         return kind(value)
     except ValueError:
         names = ", ".join(member.value for member in kind)
-        raise RequestError(f"{kind.__name__.lower()} is {value!r}; expected one of {names}") from None
+        raise RequestError(f"{kind.__name__.lower()} is {shown(value)}; expected one of {names}") from None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from reidd import protocol
-from reidd.arguments import chunks, counted, feature_parts, image_parts, listed
+from reidd.arguments import chunks, counted, feature_parts, image_parts, label_text, listed
 from reidd.images import Image
 from reidd.requester import Requester
 
@@ -114,7 +114,7 @@ class Enrolment(Requester):
 
     def set_label(self, id: int, label: str | None) -> None:
         """Name an id for people; None takes the name away. Predictions carry it as `label`."""
-        self._ask(protocol.SetLabel(id=protocol.checked_id(id), label=label))
+        self._ask(protocol.SetLabel(id=protocol.checked_id(id), label=label_text(label)))
 
     def clear(self) -> None:
         """Forget every id."""

@@ -144,6 +144,12 @@ class ConnectionError(ReiddError, builtins.ConnectionError):
     code = "no-daemon"
 
 
+def shown(value: object) -> str:
+    """A value in a message; of a long one only what it is, for whoever mixes up arguments hands in a whole image."""
+    text = repr(value)
+    return text if len(text) <= 80 and "\n" not in text else f"a long {type(value).__name__}"
+
+
 def codes() -> dict[str, type[ReiddError]]:
     """Every error by its code: how a client turns a reply back into an exception."""
     found: dict[str, type[ReiddError]] = {}

@@ -8,7 +8,7 @@ import numpy as np
 
 from reidd import protocol
 from reidd.analytics import json_value, result_records
-from reidd.arguments import chunks, feature_parts, image_parts, listed, question
+from reidd.arguments import chunks, feature_parts, image_parts, listed, question, several
 from reidd.images import Image, pixels
 from reidd.results import ReIdentificationPrediction, ReIdentificationResults
 from reidd.saved_gallery import SavedGallery
@@ -50,7 +50,7 @@ class Identifier(SavedGallery):
         thresholds stay valid whatever images are compared.
         """
         rows = [np.empty((1, 0), np.float32)]
-        for chunk in chunks(list(gallery_images), protocol.MAX_PARTS - 1):
+        for chunk in chunks(several(gallery_images), protocol.MAX_PARTS - 1):
             parts, frames = image_parts([image, *chunk])
             request = protocol.GetDistances(
                 parts=parts, flip_horizontal=flip_horizontal, normalize_distance=normalize_distance

@@ -35,11 +35,10 @@ def pixels(image: Any) -> np.ndarray:
     if isinstance(image, (bytes, bytearray, memoryview)):
         return _bgr(_decoded(bytes(image)))
     if image is None:
-        raise ImageError("image is None, which is what cv2.imread gives for a file that it cannot read")
+        raise ImageError("image is None, which is what cv2.imread gives for a file that it cannot read; check its path")
     if not isinstance(image, np.ndarray):
-        raise ImageError(
-            f"image is {_article(type(image).__name__)}; expected a (h, w, 3) uint8 array, or JPEG or PNG bytes"
-        )
+        what, expected = _article(type(image).__name__), "a (h, w, 3) uint8 array, or JPEG or PNG bytes"
+        raise ImageError(f"image is {what}; expected {expected}{_way(image)}")
     return _bgr(image)
 
 
@@ -53,6 +52,15 @@ def cropped(image: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
     return np.ascontiguousarray(image[y : y + height, x : x + width])
 
 
+def _way(given: Any) -> str:
+    """How to make an image of what many hand in instead."""
+    if isinstance(given, (str, os.PathLike)):
+        return ": read the file first, with cv2.imread(path) or Path(path).read_bytes()"
+    if isinstance(given, (list, tuple)):
+        return "; re_id_images asks about a list of them"
+    return ""
+
+
 def _article(noun: str) -> str:
     return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
 
@@ -61,7 +69,7 @@ def _bgr(image: np.ndarray) -> np.ndarray:
     import cv2
 
     if image.dtype != np.uint8:
-        raise ImageError(f"image is {image.dtype} of shape {image.shape}; expected uint8, 0 to 255")
+        raise ImageError(f"image is {image.dtype} of shape {image.shape}; expected uint8, 0 to 255: convert it")
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
         raise ImageError(f"image has shape {image.shape}; expected (h, w, 3) BGR, (h, w) grey or (h, w, 4) BGRA")
     _check_size(image.shape[1], image.shape[0])
@@ -105,7 +113,7 @@ def encoded_size(encoded: bytes) -> tuple[int, int]:
         return _png_size(encoded)
     if encoded.startswith(_JPEG):
         return _jpeg_size(encoded)
-    raise ImageError(f"image starts with {encoded[:4]!r}, which is neither JPEG nor PNG")
+    raise ImageError(f"image starts with {encoded[:4]!r}, which is neither JPEG nor PNG: convert it")
 
 
 def _png_size(encoded: bytes) -> tuple[int, int]:

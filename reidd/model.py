@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from reidd import places
 from reidd.colors import checked_colors, generated_colors
-from reidd.errors import ConfigError, UnknownModelError
+from reidd.errors import ConfigError, UnknownModelError, shown
 from reidd.model_files import content, is_there
 
 FILE_NAME = "alwaysai.model.json"
@@ -110,13 +110,13 @@ class ModelConfig:
             UnknownModelError: no such folder; says where it looked and which models there are.
         """
         folders = places.model_folders() if folders is None else folders
-        if model_id.count("/") == 1 and ".." not in model_id.split("/"):
+        if isinstance(model_id, str) and model_id.count("/") == 1 and ".." not in model_id.split("/"):
             for folder in folders:
                 if is_there(found := folder / model_id / FILE_NAME):
                     return cls(found)
         known = ", ".join(available(folders)) or "none"
         looked = ", ".join(map(str, folders))
-        raise UnknownModelError(f"no model {model_id!r} in {looked}; there are: {known}")
+        raise UnknownModelError(f"no model {shown(model_id)} in {looked}; there are: {known}")
 
     @property
     def size(self) -> tuple[int, int]:

@@ -115,8 +115,9 @@ class Registry:
         for hook in self._manager.hook.reidd_backends.get_hookimpls():
             try:
                 backends: Any = hook.function()
-                if backends is None:
-                    raise TypeError("reidd_backends returned None; expected a list of Backend classes")
+                if backends is None or isinstance(backends, type):
+                    what = "None" if backends is None else f"the class {backends.__name__} itself"
+                    raise TypeError(f"reidd_backends returned {what}; expected a list of Backend classes")
                 checked = [_checked(b) for b in backends]
             except (Exception, SystemExit) as error:  # the net around one plugin
                 self._report(hook.plugin_name, error)
@@ -159,9 +160,14 @@ def _checked(backend: type[Backend]) -> type[Backend]:
     if not (isinstance(backend, type) and issubclass(backend, Backend)):
         raise TypeError(f"{backend!r} is not a subclass of reidd.backend.Backend")
     engine, accelerators = getattr(backend, "engine", None), getattr(backend, "accelerators", None)
-    listed = isinstance(accelerators, tuple) and accelerators and all(isinstance(a, Accelerator) for a in accelerators)
-    if not (isinstance(engine, Engine) and listed and getattr(backend, "formats", None)):
-        raise TypeError(f"{backend.__name__} must name its engine, a tuple of accelerators, and formats")
+    formats = getattr(backend, "formats", None)
+    name = backend.__name__
+    if not isinstance(engine, Engine):
+        raise TypeError(f"{name}.engine is {engine!r}; expected a member of Engine, such as Engine.ONNX_RT")
+    if not (isinstance(accelerators, tuple) and accelerators and all(isinstance(a, Accelerator) for a in accelerators)):
+        raise TypeError(f"{name}.accelerators is {accelerators!r}; expected a tuple such as (Accelerator.CPU,)")
+    if not (isinstance(formats, (set, frozenset)) and formats and all(isinstance(f, str) for f in formats)):
+        raise TypeError(f'{name}.formats is {formats!r}; expected a set such as frozenset({{"onnx"}})')
     if missing := getattr(backend, "__abstractmethods__", None):
         raise TypeError(f"{backend.__name__} does not define {', '.join(sorted(missing))}")
     return backend

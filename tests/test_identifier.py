@@ -1,5 +1,7 @@
 """The published API, in process and through a daemon: asking, publishing, and what it tells of itself."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -133,6 +135,48 @@ def test_a_verdict_says_whether_the_nearest_id_may_be_believed(identifier):
 def test_a_question_that_makes_no_sense_is_refused(identifier, image, wrong):
     with pytest.raises(reidd.RequestError, match=next(iter(wrong))):
         identifier.re_id_image(image, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (None, "check its path"),
+        ("ann.jpg", "read the file first, with cv2.imread(path)"),
+        (Path("ann.jpg"), "read the file first"),
+        ([], "re_id_images asks about a list"),
+        (np.zeros((20, 10, 3)), "expected uint8, 0 to 255: convert it"),
+        (b"%PDF-1.4", "neither JPEG nor PNG: convert it"),
+    ],
+)
+def test_what_is_no_image_is_told_what_to_do(identifier, given, said):
+    with pytest.raises(reidd.ImageError) as caught:
+        identifier.re_id_image(given)
+    assert said in str(caught.value)
+
+
+def test_arguments_in_the_wrong_order_do_not_print_an_image(identifier, image):
+    with pytest.raises(reidd.IdError, match="id is a long ndarray") as caught:
+        identifier.add_to_gallery(1, image)
+    assert len(str(caught.value)) < 100
+
+
+@pytest.mark.parametrize("shape", [(20, 10, 3), (20, 10)])
+def test_one_image_is_no_list_of_images_to_compare_with(identifier, image, shape):
+    with pytest.raises(reidd.ImageError, match=r"one array of shape .* such as \[image\]"):
+        identifier.get_distances(image, np.zeros(shape, np.uint8))
+
+
+@pytest.mark.parametrize("given", [None, b"\xff\xd8", "ann.jpg", 5])
+def test_what_is_no_list_of_images_is_refused(identifier, image, given):
+    with pytest.raises(reidd.ImageError, match="expected a list of images"):
+        identifier.get_distances(image, given)
+
+
+@pytest.mark.parametrize("given", [5, b"Ann", "x" * 257])
+def test_what_is_no_label_is_refused(identifier, image, given):
+    identifier.add_to_gallery(image, 1)
+    with pytest.raises(reidd.RequestError, match=r"^label "):
+        identifier.set_label(1, given)
 
 
 def test_the_properties_tell_model_and_engine(identifier):

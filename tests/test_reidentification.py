@@ -43,6 +43,11 @@ def test_an_unknown_model_is_refused_when_it_is_named():
         reidd.ReIdentification("acme/nobody")
 
 
+def test_no_model_is_an_unknown_model():
+    with pytest.raises(reidd.UnknownModelError, match=r"no model None .* there are: reidd/person"):
+        reidd.ReIdentification(None)
+
+
 def test_a_limit_may_be_set_before_load_even_when_the_model_does_not_tell_its_dimension(tmp_path, image):
     embedded = ModelConfig.from_model_id("reidd/person")
     document = json.loads((embedded.base_dir / FILE_NAME).read_text())

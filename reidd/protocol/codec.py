@@ -8,11 +8,15 @@ import numpy as np
 from msgspec import Struct
 
 from reidd import errors
+from reidd.engines import Accelerator, Engine
 from reidd.errors import BusyError, IdError, ReiddError, RequestError, UnknownOpError, UnknownVersionError
 from reidd.protocol.limits import MAX_HEADER_BYTES, MAX_ID, MAX_PARTS, MAX_REQUEST_ID, MAX_ROWS, VERSION
 from reidd.protocol.parts import Feature
 from reidd.protocol.replies import AnyReply, Failed
 from reidd.protocol.requests import OPS, AnyRequest
+
+NAMES = {"kind": ("encoded", "pixels", "feature"), "engine": tuple(Engine), "accelerator": tuple(Accelerator)}
+"""What fields of a few names may hold."""
 
 _encoder = msgspec.json.Encoder()
 _requests: msgspec.json.Decoder[AnyRequest] = msgspec.json.Decoder(AnyRequest)
@@ -90,7 +94,7 @@ def checked_id(id: Any) -> int:
     except TypeError:
         number = -1
     if not 0 <= number <= MAX_ID:
-        raise IdError(f"id is {id!r} ({type(id).__name__}); expected an integer from 0 to 2^63 - 1")
+        raise IdError(f"id is {errors.shown(id)} ({type(id).__name__}); expected an integer from 0 to 2^63 - 1")
     return number
 
 
@@ -112,4 +116,12 @@ def _request_error(text: str) -> RequestError:
         return UnknownOpError(f"op: {what}; the ops are {', '.join(OPS)}")
     if key in ("id", "into_id"):
         return IdError(f"{key}: {what}; expected an integer from 0 to 2^63 - 1")
-    return RequestError(f"{key}: {what}" if key else f"header: {what}")
+    return RequestError(f"{key or 'header'}: {what}{_expected(what, key)}")
+
+
+def _expected(what: str, key: str) -> str:
+    """What there is in place of a name that is none, as far as the decoder does not say."""
+    if "unknown field" in what:
+        return "; docs/protocol.md lists the fields of each op"
+    names = NAMES.get(key.rpartition(".")[2], ()) if "Invalid" in what else ()
+    return f"; expected one of {', '.join(names)}" if names else ""

@@ -17,6 +17,8 @@ DEFAULT_DEADLINE_MS = 2000
 MAX_DEADLINE_MS = 600_000
 MAX_REQUEST_ID = 128
 """Characters of a request id."""
+MAX_TEXT = 256
+"""Characters of a label."""
 
 Id = Annotated[int, Meta(ge=0, le=MAX_ID)]
 TopK = Annotated[int, Meta(ge=1, le=100_000)]
@@ -25,4 +27,4 @@ Natural = Annotated[int, Meta(ge=0, le=MAX_ID)]
 RequestId = Annotated[str, Meta(max_length=MAX_REQUEST_ID)]
 DeadlineMs = Annotated[int, Meta(ge=1, le=MAX_DEADLINE_MS)]
 Version = Annotated[int, Meta(ge=VERSION, le=VERSION)]
-Text = Annotated[str, Meta(max_length=256)]
+Text = Annotated[str, Meta(max_length=MAX_TEXT)]
