@@ -118,13 +118,13 @@ class Registry:
                 if backends is None or isinstance(backends, type):
                     what = "None" if backends is None else f"the class {backends.__name__} itself"
                     raise TypeError(f"reidd_backends returned {what}; expected a list of Backend classes")
-                checked = [_checked(b) for b in backends]
+                brought = [checked(b) for b in backends]
             except (Exception, SystemExit) as error:  # the net around one plugin
                 self._report(hook.plugin_name, error)
                 continue
-            for backend in checked:
+            for backend in brought:
                 self._report_rivals(hook.plugin_name, backend, found)
-            found += checked
+            found += brought
         return sorted(found, key=_order)
 
     def _report(self, plugin: str, error: BaseException) -> None:
@@ -156,7 +156,8 @@ class Registry:
         return found
 
 
-def _checked(backend: type[Backend]) -> type[Backend]:
+def checked(backend: type[Backend]) -> type[Backend]:
+    """Return a backend class that says what it is; a TypeError says what is wrong with another, and what is right."""
     if not (isinstance(backend, type) and issubclass(backend, Backend)):
         raise TypeError(f"{backend!r} is not a subclass of reidd.backend.Backend")
     engine, accelerators = getattr(backend, "engine", None), getattr(backend, "accelerators", None)

@@ -265,6 +265,8 @@ def test_doctor_looks_at_what_is_configured(run, tmp_path):
     assert "keys" not in [
         f["what"] for f in json.loads(run("doctor", "--config", config, "--json").stdout) if not f["fine"]
     ]
+    config.write_text('engines = [{ engine = "ONNX_RT", accelerator = "GPU" }]\n')
+    assert "ONNX_RT/GPU: no installed plugin brings it" in run("doctor", "--config", config, "--json").stdout
     config.write_text("wrokers = 2\n")
     assert "did you mean 'workers'?" in run("doctor", "--config", config, "--json").stdout
 
@@ -290,6 +292,19 @@ def test_what_a_command_does_is_said_in_80_columns(commands, group):
     listed = shown.partition("Commands:")[2].splitlines()
     assert len(listed) > 2
     assert not [line for line in listed if line.endswith("...") or len(line) > 80]
+
+
+def test_doctor_says_which_folder_may_not_be_looked_into(tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    closed.chmod(0)
+    config = tmp_path / "reidd.toml"
+    config.write_text(f'state_folder = "{closed}/state"\n')
+    ordinary = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    command = [*ordinary, sys.executable, "-m", "reidd", "doctor", "--config", str(config), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False)
+    words = {f["what"]: f["words"] for f in json.loads(done.stdout)}
+    assert words["state folder"] == f"{closed}/state: this user cannot write to {closed}"
 
 
 def test_every_command_has_help_and_help_needs_no_heavy_import(run):

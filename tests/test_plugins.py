@@ -80,9 +80,17 @@ BROKEN = {
         "from reidd.plugins import hookimpl\n@hookimpl\ndef reidd_backends(): return None",
         "returned None",
     ),
-    "names no engine": (source().replace("engine = Engine.PYTORCH", ""), "must name its engine"),
-    "names an unknown engine": (source().replace("Engine.PYTORCH", "'FANCY'"), "must name its engine"),
-    "names one accelerator, not several": (source().replace("(Accelerator.CPU,)", "Accelerator.CPU"), "accelerators"),
+    "names no engine": (source().replace("engine = Engine.PYTORCH", ""), "engine is None; expected a member of Engine"),
+    "names an unknown engine": (source().replace("Engine.PYTORCH", "'FANCY'"), "engine is 'FANCY'; expected a member"),
+    "names one accelerator, not several": (
+        source().replace("(Accelerator.CPU,)", "Accelerator.CPU"),
+        "expected a tuple such as",
+    ),
+    "names one format, not several": (source().replace('frozenset({"onnx"})', "'onnx'"), "expected a set such as"),
+    "brings a class, not a list of them": (
+        source().replace("return [Plain]", "return Plain"),
+        "the class Plain itself",
+    ),
     "has no hook": ("x = 1", "brings no hook"),
     "leaves a method out": (source().replace("def infer", "def inferr"), "does not define infer"),
 }

@@ -61,6 +61,10 @@ class NamesNoFormat(Toy):
     formats = frozenset()
 
 
+class NamesItsFormatInText(Toy):
+    formats = "toy"
+
+
 class ShoutsItsFormat(Toy):
     formats = frozenset({"TOY"})
 
@@ -229,7 +233,8 @@ class ClosesAllOfItsKind(Numbered):
 
 BROKEN = {
     "it_says_what_it_is": [
-        NamesItsEngineInText, NamesNoAccelerator, NamesTheDefaultAccelerator, NamesNoFormat, ShoutsItsFormat,
+        NamesItsEngineInText, NamesNoAccelerator, NamesTheDefaultAccelerator, NamesNoFormat,
+        NamesItsFormatInText, ShoutsItsFormat,
     ],
     "each_crop_gives_one_finite_row": [OtherPrecision, KeepsTheImagesShape, RepeatsRows, GivesNaN, OtherDimension],
     "rows_do_not_depend_on_their_batch": [CentresTheBatch, OrdersTheBatch],

@@ -47,13 +47,8 @@ def doctor(
 ) -> None:
     """Check everything reidd needs. Ends with status 1 when something is wrong."""
     chosen, findings = _configuration(config)
-    looks = (
-        _system,
-        _libraries,
-        partial(_folders, chosen),
-        partial(_keys, chosen),
-        partial(_gallery_key, chosen),
-    )
+    configured = [partial(look, chosen) for look in (_engines, _folders, _keys, _gallery_key)]
+    looks: list[Callable[[], Iterator[Finding]]] = [_system, _libraries, *configured]
     findings += [finding for look in looks for finding in _looked(look)]
     findings += _model(model or chosen.model, chosen)
     findings += _daemon(endpoint)
@@ -112,20 +107,30 @@ def _libraries() -> Iterator[Finding]:
     try:
         import cv2
     except ImportError:
-        yield Finding(
-            "OpenCV", False, "cv2 cannot be imported, and images are read with it: pip install 'reidd[opencv]'"
-        )
+        missing = "cv2 cannot be imported, and images are read with it: pip install 'reidd[opencv]'"
+        yield Finding("OpenCV", False, missing)
     else:
         new = tuple(int(n) for n in cv2.__version__.split(".")[:2]) >= MIN_OPENCV
-        note = (
-            "" if new else "; before 4.12 damaged JPEGs may decode to old pixels: pip install -U opencv-python-headless"
-        )
-        yield Finding("OpenCV", True if new else None, cv2.__version__ + note)
+        old = "; before 4.12 damaged JPEGs may decode to old pixels: pip install -U opencv-python-headless"
+        yield Finding("OpenCV", True if new else None, cv2.__version__ + ("" if new else old))
     registry = Registry()
     yield from (Finding(f"plugin {p.plugin}", False, p.reason) for p in registry.problems)
     for pair in registry.pairs():
         fine_or_absent = True if pair.obstacle is None else None
         yield Finding(f"{pair.engine}/{pair.accelerator}", fine_or_absent, pair.obstacle or "installed")
+
+
+def _engines(chosen: "Config") -> Iterator[Finding]:
+    """Whether a configured pair is not ready here; no fault while another one is."""
+    from reidd.plugins import Registry
+
+    obstacles = {(p.engine, p.accelerator): p.obstacle for p in Registry().pairs()}
+    wanted = [(p.engine, p.accelerator) for p in chosen.engines if not p.optional]
+    found = {pair: obstacles.get(pair, "no installed plugin brings it") for pair in wanted}
+    missing = [f"{engine}/{accelerator}: {why}" for (engine, accelerator), why in found.items() if why]
+    if missing:
+        none = len(missing) == len(found)
+        yield Finding("engines", False if none else None, f"configured, but not ready here: {'; '.join(missing)}")
 
 
 def _folders(chosen: "Config") -> Iterator[Finding]:
@@ -134,9 +139,10 @@ def _folders(chosen: "Config") -> Iterator[Finding]:
     runtime = Path(chosen.runtime_folder) if chosen.runtime_folder else places.runtime_folder()
     state = Path(chosen.state_folder) if chosen.state_folder else places.state_folder()
     for what, folder in (("runtime folder", runtime), ("state folder", state)):
-        nearest = next(p for p in (folder, *folder.parents) if p.exists())
+        # os.path, for Path.exists raises where a folder above may not be looked into.
+        nearest = next(p for p in (folder, *folder.parents) if os.path.exists(p))  # noqa: PTH110
         fine = os.access(nearest, os.W_OK | os.X_OK)
-        words = f"{folder}" + ("" if folder.exists() else " (made when the daemon starts)")
+        words = f"{folder}" + ("" if nearest == folder else " (made when the daemon starts)")
         yield Finding(what, fine or None, words if fine else f"{folder}: this user cannot write to {nearest}")
 
 
