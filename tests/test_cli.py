@@ -71,7 +71,9 @@ def test_ids_limit_remove_clear(run, client):
     run("add", 2, f"{GALLERY}/2_*.jpg")
     assert "; dropped 2 instances now" in run("limit", 2, "drop_oldest").stdout
     assert "dropped" not in run("limit", 2, "drop_redundant").stdout
-    assert [(r["id"], r["count"]) for r in json.loads(run("ids", "--json").stdout)] == [(1, 2), (2, 2)]
+    run("ttl", "2h", "--id", 2)
+    records = json.loads(run("ids", "--json").stdout)
+    assert [(r["id"], r["count"], r["ttl_s"]) for r in records] == [(1, 2, None), (2, 2, 7200.0)]
     assert run("remove", 1).returncode == 0
     assert client.ids() == [2]
     assert "2 instances removed; `reidd undo` brings them back" in run("clear", "--yes").stdout

@@ -38,6 +38,19 @@ def folder(tmp_path):
     return tmp_path
 
 
+def test_the_first_screen_shows_what_the_commands_print(client, shared_daemon, folder, commands, monkeypatch):
+    (folder / "photos/ann").mkdir(parents=True)
+    for crop in (SAMPLE / "gallery").glob("1_*.jpg"):
+        shutil.copy(crop, folder / "photos/ann")
+    monkeypatch.chdir(folder)
+    env = {**os.environ, "REIDD_ENDPOINT": shared_daemon.endpoint}
+    for asked in example("").split("$ reidd ")[1:]:
+        words, _, shown = asked.partition("\n")
+        said = commands.run(*words.split(), env=env).stdout
+        lines = [line.rstrip() for line in said.splitlines() if line.strip(" ─")]
+        assert lines == shown.splitlines()
+
+
 def test_the_python_example_names_ann_first(client, shared_daemon, folder):
     printed = ran([sys.executable, "-c", example("python")], folder, shared_daemon).split()
     assert printed[:2] == ["1", "1"]

@@ -71,10 +71,12 @@ def identify(
 
 def ids(json: show.Json = False, endpoint: Endpoint = None, timeout: Timeout = 5.0) -> None:
     """List the ids of the gallery."""
+    import msgspec
+
     with client(endpoint, timeout) as daemon:
         records = daemon.id_records()
     if json:
-        show.as_json([{"id": r.id, "count": r.count, "label": r.label, "pinned": r.pinned} for r in records])
+        show.as_json([msgspec.to_builtins(record) for record in records])
     elif records:
         rows = [(r.id, r.count, r.label, "pinned" if r.pinned else None) for r in records]
         show.table(("id", "instances", "label", ""), rows)

@@ -49,7 +49,8 @@ def cipher_of(
         raise FeatureSpaceError(
             f"the gallery store {str(path)!r} holds features of another space ({meta.get('dim')} values, "
             f"{str(meta.get('space'))[:12]}), not ({ours['dim']}, {ours['space'][:12]}); go back to "
-            "the model and preprocessing it was made with, or move the file away and enrol anew"
+            "the model and preprocessing it was made with, or move the file away, or choose another state folder, and "
+            "enrol anew"
         )
     if meta["layout"] == LAYOUT:
         return None
