@@ -111,7 +111,12 @@ class Client:
             secure(subscriber, self._key)
             for kind in types or ("",):
                 subscriber.subscribe(kind)
+            monitor = subscriber.get_monitor_socket(client.HANDSHAKES)
             subscriber.connect(endpoint)
+            said = await monitor.recv_multipart() if await monitor.poll(client.CONNECT_TIMEOUT_MS) else None
+            subscriber.disable_monitor()
+            monitor.close()
+            client.check_welcome(said, endpoint)
             while True:
                 _, event = await subscriber.recv_multipart()
                 yield msgspec.json.decode(event)

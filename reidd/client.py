@@ -9,13 +9,14 @@ from typing import Any
 import msgspec
 import numpy as np
 import zmq
+from zmq.utils.monitor import parse_monitor_message
 
 from reidd import places, protocol
 from reidd.arguments import member
 from reidd.colors import checked_colors
 from reidd.connection import Connection, secure
 from reidd.engines import Accelerator, Engine
-from reidd.errors import RequestError, UnknownModelError
+from reidd.errors import ForbiddenError, RequestError, UnknownModelError
 from reidd.identifier import Identifier
 from reidd.keys import Credentials, credentials
 from reidd.model import ModelConfig
@@ -23,6 +24,8 @@ from reidd.model import ModelConfig
 DEFAULT_TIMEOUT_S = 5.0
 LOAD_TIMEOUT_S = 60.0
 CONNECT_TIMEOUT_MS = 2000
+HANDSHAKES = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+"""What a subscriber waits for."""
 
 
 class Client(Identifier):
@@ -194,14 +197,21 @@ def subscribed(
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
     with closing(context.socket(zmq.SUB)) as subscriber:
         secure(subscriber, key)
-        monitor = subscriber.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        monitor = subscriber.get_monitor_socket(HANDSHAKES)
         for kind in types or ("",):
             subscriber.subscribe(kind)
         subscriber.connect(endpoint)
-        monitor.poll(CONNECT_TIMEOUT_MS)
+        said = monitor.recv_multipart() if monitor.poll(CONNECT_TIMEOUT_MS) else None
         subscriber.disable_monitor()
         monitor.close()
+        check_welcome(said, endpoint)
         yield _events(subscriber, timeout)
+
+
+def check_welcome(said: list[bytes] | None, endpoint: str) -> None:
+    """Raise a ForbiddenError when a subscriber's monitor tells that its key was refused: nothing would ever come."""
+    if said and parse_monitor_message(said)["event"] == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+        raise ForbiddenError(f"the daemon sends this key no events at {endpoint}: it takes the role admin or subscribe")
 
 
 def _events(subscriber: "zmq.Socket[bytes]", timeout: float | None) -> Iterator[dict[str, Any]]:

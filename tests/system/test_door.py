@@ -1,5 +1,6 @@
 """The door on tcp at a real daemon: who has a key comes in and does what its roles allow; nobody else does."""
 
+import asyncio
 import json
 import socket
 import struct
@@ -16,6 +17,7 @@ from subjects import Daemon
 from zmq.utils import monitor
 
 import reidd
+import reidd.aio
 from reidd import keys
 from reidd.client import subscribed
 from reidd.connection import secure
@@ -186,6 +188,16 @@ def test_a_key_without_the_role_hears_nothing(house):
     cam = keys.credentials(house.keys.with_name("cam.key"))
     pair = cam.public.encode(), cam.secret.encode()
     assert knock(house.analytics, zmq.SUB, **curve(cam.server_public.encode(), pair)) == zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    with house.client("cam") as client, pytest.raises(reidd.ForbiddenError, match="the role admin or subscribe"):
+        next(client.watch())
+
+    async def watched():
+        async with reidd.aio.Client(house.address, key=house.path("cam")) as client:
+            async for _ in client.watch():
+                pass
+
+    with pytest.raises(reidd.ForbiddenError, match="the role admin or subscribe"):
+        asyncio.run(asyncio.wait_for(watched(), IN_TIME_MS / 1000))
 
 
 def test_a_revoked_subscriber_hears_nothing_more(house, image):
