@@ -269,6 +269,8 @@ def test_doctor_looks_at_what_is_configured(run, tmp_path):
     ]
     config.write_text('engines = [{ engine = "ONNX_RT", accelerator = "GPU" }]\n')
     assert "ONNX_RT/GPU: no installed plugin brings it" in run("doctor", "--config", config, "--json").stdout
+    config.write_text('tcp = "0.0.0.0:7340"\n')
+    assert "expected tcp://HOST:PORT" in run("doctor", "--config", config, "--json").stdout
     config.write_text("wrokers = 2\n")
     assert "did you mean 'workers'?" in run("doctor", "--config", config, "--json").stdout
 
@@ -327,6 +329,8 @@ def test_the_demo_names_at_least_17_of_18_and_draws_them(start, tmp_path):
     right, of = int(last.split()[0]), int(last.split()[2])
     assert (right >= 17, of) == (True, 18)
     assert "18 added, 22 identified" in done.stdout
+    far = [line for line in done.stdout.splitlines() if re.match(r" +[1-6]_.* unknown", line)]
+    assert (f"{len(far)} of these from farther" in last) == bool(far)
     sheet = cv2.imread(str(picture))
     assert sheet.shape[0] > 800
     # Each right query has a green frame around it: as many green rectangles as there are right answers.

@@ -106,7 +106,7 @@ def test_a_file_that_does_not_run_is_told_why_and_not_what_other_pairs_lack(run,
     (tmp_path / "cut.onnx").write_bytes((EMBEDDED / "person.onnx").read_bytes()[:100_000])
     said = run("add", tmp_path / "cut.onnx", "--id", "me/cut", "--size", "96x192", "--licence", "MIT", status=70).stderr
     assert "DNN/CPU cannot run it" in said
-    assert "is the file whole?" in said
+    assert "is the file whole, and the size right (WIDTHxHEIGHT)?" in said
     assert "OpenCL" not in said
 
 

@@ -46,6 +46,8 @@ def test_keys_are_read(tmp_path):
         ('[[engines]]\nengine = "STEAM"', "engines[0].engine"),
         ('[[engines]]\nengine = "DNN"\nspeed = 3', "engines[0]"),
         ('[[engines]]\nengine = "TFLIT"', "did you mean 'TFLITE'"),
+        ('[[engines]]\nengine = "tflite"', "did you mean 'TFLITE'"),
+        ('[[engines]]\nengine = "DNN"\naccelerator = "WARP"', "expected one of DEFAULT, CPU, GPU"),
         ('[[engines]]\nengine = "DNN"\nacelerator = "CPU"', "did you mean 'accelerator'"),
         ("workers = ", "is no TOML"),
     ],

@@ -64,7 +64,7 @@ def _described(model: "ModelConfig") -> dict[str, Any]:
 @app.command()
 def verify(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Its `<publisher>/<name>`.")] = "reidd/person",
-    images: Annotated[Path | None, typer.Option(help="A folder of JPEG or PNG crops; else the embedded ones.")] = None,
+    images: Annotated[Path | None, typer.Option(help="A folder of ten crops or more; else the embedded ones.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Measure, but write no certificate.")] = False,
     json: show.Json = False,
 ) -> None:
@@ -109,7 +109,9 @@ def add(
     mean: Annotated[tuple[float, float, float], typer.Option(help="Subtracted from each channel.")] = (0, 0, 0),
     scalefactor: Annotated[float, typer.Option(help="What the result is multiplied by.")] = 1.0,
     rgb: Annotated[bool, typer.Option("--rgb", help="The network takes RGB; without it, BGR.")] = False,
-    images: Annotated[Path | None, typer.Option(help="A folder of crops to try it on; else the embedded ones.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="A folder of ten crops or more to try it on; else the embedded ones.")
+    ] = None,
     folder: Annotated[Path | None, typer.Option(help="Where model folders are; else the user's.")] = None,
 ) -> None:
     """Bring in a network of your own.

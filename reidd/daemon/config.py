@@ -107,20 +107,22 @@ def parse(path: Path) -> Config:
         return msgspec.convert(raw, Config)
     except msgspec.ValidationError as error:
         text, _, where = str(error).partition(" - at `$")
-        raise ConfigError(f"{path}: {where.strip('`').lstrip('.')}: {text}{_meant(text)}") from None
+        key = where.strip("`").lstrip(".")
+        raise ConfigError(f"{path}: {key}: {text}{_meant(text, key)}") from None
 
 
-def _meant(text: str) -> str:
+def _meant(text: str, key: str) -> str:
     """The right word nearest to a wrong one within the engines, the only key that has more inside."""
     if found := re.search("unknown field `(.*)`", text):
         return _nearest(found[1], Pair.__struct_fields__)
     if found := re.search("Invalid enum value '(.*)'", text):
-        return _nearest(found[1], [name.value for name in (*Engine, *Accelerator)])
+        names = [name.value for name in (Accelerator if key.endswith("accelerator") else Engine)]
+        return _nearest(found[1].upper(), names, "expected one of")
     if text.startswith(("Expected `object`", "Expected `array`")):
         return '; write [{ engine = "TFLITE", accelerator = "CPU" }], most wanted first'
     return ""
 
 
-def _nearest(key: str, known: Iterable[str]) -> str:
+def _nearest(key: str, known: Iterable[str], otherwise: str = "the keys are") -> str:
     near = difflib.get_close_matches(key, known, 1)
-    return f"; did you mean {near[0]!r}?" if near else f"; the keys are {', '.join(known)}"
+    return f"; did you mean {near[0]!r}?" if near else f"; {otherwise} {', '.join(known)}"
