@@ -16,7 +16,7 @@ from reidd.arguments import member
 from reidd.colors import checked_colors
 from reidd.connection import Connection, secure
 from reidd.engines import Accelerator, Engine
-from reidd.errors import ForbiddenError, RequestError, UnknownModelError
+from reidd.errors import ForbiddenError, RequestError, UnknownModelError, shown
 from reidd.identifier import Identifier
 from reidd.keys import Credentials, credentials
 from reidd.model import ModelConfig
@@ -232,6 +232,7 @@ def _seen_from_here(analytics: str, endpoint: str) -> str:
 
 
 def _checked_timeout(seconds: float) -> float:
-    if not seconds > 0:
-        raise RequestError(f"timeout is {seconds!r}; expected seconds, more than 0")
+    number = isinstance(seconds, (int, float, np.number)) and not isinstance(seconds, bool)
+    if not (number and seconds > 0):
+        raise RequestError(f"timeout is {shown(seconds)}; expected seconds, more than 0")
     return float(seconds)

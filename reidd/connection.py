@@ -15,13 +15,14 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from reidd import protocol
-from reidd.errors import ConfigError, ConnectionError, DeadlineError, ForbiddenError, RequestError
+from reidd.errors import ConfigError, ConnectionError, DeadlineError, ForbiddenError, RequestError, shown
 from reidd.keys import Credentials
 
 # Of the time a caller waits, what the daemon may use: so that its "busy" or "deadline passed" still arrives.
 DAEMON_SHARE = 0.9
 # Time for ZeroMQ to read what came while the machine, or only this process, stood still until the time was up.
 LAST_LOOK_MS = 20
+_EXPECTED = "expected ipc:///path/of/reidd.sock or tcp://host:port"
 _EVENTS = zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 
 
@@ -35,6 +36,8 @@ class Connection:
     """
 
     def __init__(self, endpoint: str, timeout: float, credentials: Credentials | None = None):
+        if not isinstance(endpoint, str):
+            raise ConfigError(f"endpoint is {shown(endpoint)}; {_EXPECTED}")
         if endpoint.startswith("tcp:") and credentials is None:
             raise ConfigError(
                 f"{endpoint} takes a key: give the file that its operator makes with `reidd keys new NAME`; commands "
@@ -139,9 +142,7 @@ class Connection:
             self._socket.connect(self.endpoint)
         except zmq.ZMQError as error:
             self._drop()
-            raise ConfigError(
-                f"endpoint {self.endpoint!r}: {error.strerror}; expected ipc:///path/of/reidd.sock or tcp://host:port"
-            ) from None
+            raise ConfigError(f"endpoint {self.endpoint!r}: {error.strerror}; {_EXPECTED}") from None
         self._poller = zmq.Poller()
         for source in (self._socket, self._lost):
             self._poller.register(source, zmq.POLLIN)

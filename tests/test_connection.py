@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import zmq
@@ -127,3 +128,14 @@ def test_a_daemon_that_comes_and_goes_thousands_of_times_does_not_hold_up_the_pr
         idle.monitor(None, 0)
         lost.close(linger=0)
         idle.close(linger=0)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, "5", None, True, float("nan")])
+def test_a_time_out_is_seconds(seconds):
+    with pytest.raises(reidd.RequestError, match="expected seconds, more than 0"):
+        reidd.Client(timeout=seconds)
+
+
+def test_an_endpoint_is_an_address():
+    with pytest.raises(reidd.ConfigError, match="expected ipc:///path/of/reidd.sock"):
+        reidd.Client(Path("/run/reidd/reidd.sock"))
