@@ -137,5 +137,5 @@ def test_a_time_out_is_seconds(seconds):
 
 
 def test_an_endpoint_is_an_address():
-    with pytest.raises(reidd.ConfigError, match="expected ipc:///path/of/reidd.sock"):
+    with pytest.raises(reidd.ConfigError, match=r"expected ipc:///path/of/reidd\.sock"):
         reidd.Client(Path("/run/reidd/reidd.sock"))
