@@ -12,6 +12,8 @@ import pytest
 
 from reidd import places
 from reidd.cli import app
+from reidd.gallery import Gallery
+from reidd.model import ModelConfig
 
 GALLERY, QUERIES = places.sample_folder() / "gallery", places.sample_folder() / "queries"
 
@@ -296,6 +298,24 @@ def test_what_a_command_does_is_said_in_80_columns(commands, group):
     listed = shown.partition("Commands:")[2].splitlines()
     assert len(listed) > 2
     assert not [line for line in listed if line.endswith("...") or len(line) > 80]
+
+
+def test_doctor_says_when_the_stored_gallery_is_another_models(commands, tmp_path):
+    def said():
+        done = commands.run("doctor", "--config", config, "--json", env=os.environ)
+        return {f["what"]: f["words"] for f in json.loads(done.stdout) if f["fine"] is False}
+
+    config = tmp_path / "reidd.toml"
+    config.write_text(f'state_folder = "{tmp_path}"\n')
+    path = tmp_path / places.STORE
+    space = ModelConfig.from_model_id("reidd/person").feature_space()
+    Gallery.open(dim=256, space=space, capacity=8, store_path=path).close()
+    assert said() == {}
+    path.unlink()
+    Gallery.open(dim=256, space=bytes(32), capacity=8, store_path=path).close()
+    before = path.read_bytes()
+    assert "holds features of another model than reidd/person" in said()["stored gallery"]
+    assert path.read_bytes() == before
 
 
 def test_doctor_says_which_folder_may_not_be_looked_into(tmp_path):

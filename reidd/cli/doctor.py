@@ -8,30 +8,22 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from reidd.cli import show
 from reidd.cli.daemon_options import ConfigFile, Endpoint
+from reidd.cli.finding import Finding
+from reidd.cli.model_findings import look_at_model
 from reidd.errors import ReiddError
 
 if TYPE_CHECKING:
     from reidd.daemon.config import Config
-    from reidd.model import ModelConfig
-    from reidd.plugins import Pair
 
 MIN_ZMQ = (4, 3, 3)
 MIN_OPENCV = (4, 12)
 EARLIEST = 1_700_000_000  # 2023: a clock before that was never set
-
-
-class Finding(NamedTuple):
-    """One thing that was looked at; `fine` None means worth knowing, but no fault."""
-
-    what: str
-    fine: bool | None
-    words: str
 
 
 def register(app: typer.Typer) -> None:
@@ -50,7 +42,7 @@ def doctor(
     configured = [partial(look, chosen) for look in (_engines, _folders, _keys, _gallery_key)]
     looks: list[Callable[[], Iterator[Finding]]] = [_system, _libraries, *configured]
     findings += [finding for look in looks for finding in _looked(look)]
-    findings += _model(model or chosen.model, chosen)
+    findings += look_at_model(model or chosen.model, chosen)
     findings += _daemon(endpoint)
     if json:
         show.as_json([finding._asdict() for finding in findings])
@@ -182,45 +174,6 @@ def _gallery_key(chosen: "Config") -> Iterator[Finding]:
         yield Finding("gallery key", False, str(error))
     else:
         yield Finding("gallery key", True, chosen.gallery_key)
-
-
-def _model(model_id: str, chosen: "Config") -> Iterator[Finding]:
-    """Load the model with each ready pair and compare its golden vectors."""
-    from reidd import places
-    from reidd.model import ModelConfig
-    from reidd.plugins import Registry
-
-    try:
-        folders = places.model_folders(Path(chosen.models) if chosen.models else None)
-        model = ModelConfig.from_model_id(model_id, folders)
-        for file in model.files:
-            model.read(file)
-    except ReiddError as error:
-        yield Finding(f"model {model_id}", False, str(error))
-        return
-    yield Finding(f"model {model_id}", True, f"{len(model.files)} files, checksums right")
-    for pair in Registry().pairs(model):
-        if pair.obstacle is None:
-            yield _golden(model, pair)
-
-
-def _golden(model: "ModelConfig", pair: "Pair") -> Finding:
-    """Run the golden crops on a pair, in a process of its own: a runtime that crashes leaves the doctor alive."""
-    from reidd import golden, trials
-
-    what = f"golden vectors on {pair.engine}/{pair.accelerator}"
-    file = model.file(pair.backend.formats)
-    if model.extras.golden is None or file is None:
-        return Finding(what, None, "the model has none")
-    try:
-        found = trials.examine(model, file, pair.engine, pair.accelerator)
-    except ReiddError as error:
-        return Finding(what, False, str(error))
-    worst = found.worst_cosine or 0.0
-    words = f"worst cosine {worst:.6f}, {found.ms:.1f} ms an image" + (found.remark and f"; {found.remark}")
-    fine = worst >= golden.FLOAT_COSINE or file.precision != "float32"
-    expected = f"expected at least {golden.FLOAT_COSINE}: reinstall this runtime"
-    return Finding(what, fine, words if fine else f"{words}; {expected}")
 
 
 def _daemon(endpoint: str | None) -> Iterator[Finding]:

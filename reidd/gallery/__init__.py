@@ -9,6 +9,7 @@ from reidd.gallery.instance import Instance, Rows
 from reidd.gallery.ledger import Draft
 from reidd.gallery.policy import DROP_METHODS, Limit
 from reidd.gallery.reader import Match, Reader
+from reidd.gallery.rekeying import noted_space
 from reidd.gallery.ring import Ring
 
 __all__ = [
@@ -29,5 +30,6 @@ __all__ = [
     "Rows",
     "Settings",
     "explained",
+    "noted_space",
     "without_forgotten",
 ]

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from reidd.errors import FeatureSpaceError, GalleryError, GalleryKeyError
@@ -30,6 +31,19 @@ def meta_of(cipher: Cipher | None) -> dict[str, str]:
     if cipher is None:
         return {"layout": LAYOUT}
     return {"layout": ENCRYPTED_LAYOUT, "key": encoded_check(cipher.check_value())}
+
+
+def noted_space(path: Path) -> object:
+    """Whose features a store holds, by its file as it lies there; None when it does not say.
+
+    Nothing is locked, written or replayed, so a daemon may be at work on it, and its seal stays good.
+    """
+    address = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+    try:
+        with closing(sqlite3.connect(address, uri=True)) as connection:
+            return tables.stored(connection, "space")
+    except tables.Error:
+        return None
 
 
 def cipher_of(
