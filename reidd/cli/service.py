@@ -72,6 +72,7 @@ def restore(
 ) -> None:
     """Put back a saved gallery in place of the present one. The daemon must be stopped."""
     from reidd import places
+    from reidd.daemon import folders
     from reidd.daemon.config import read
     from reidd.errors import FeatureSpaceError
     from reidd.gallery import Act, Gallery, archive, key, without_forgotten
@@ -80,11 +81,15 @@ def restore(
     saved = archive.load(path)
     if saved.space != _model(model or chosen.model, chosen).feature_space():
         raise FeatureSpaceError(f"{path} holds features of another network or preprocessing; enrol from images again")
-    store = (state_folder or _path(chosen.state_folder) or places.state_folder()) / places.STORE
+    state = state_folder or _path(chosen.state_folder) or places.state_folder()
+    os.umask(0o027)
+    folders.claim(state, "--state-folder")
     dim = saved.rows.features.shape[1]
     key_file = _path(chosen.gallery_key) or places.credential("gallery-key")
     secret = key.read(key_file) if key_file else None
-    with Gallery.open(dim=dim, space=saved.space, capacity=chosen.capacity, store_path=store, key=secret) as gallery:
+    with Gallery.open(
+        dim=dim, space=saved.space, capacity=chosen.capacity, store_path=state / places.STORE, key=secret
+    ) as gallery:
         if not with_forgotten:
             saved, left_out = without_forgotten(saved, gallery.origin, gallery.forgotten())
             show.left_out(left_out)

@@ -1,19 +1,18 @@
 """The daemon's life: one per runtime folder, sockets opened and closed, signals heeded, readiness told."""
 
-import fcntl
 import logging
 import os
 import select
 import signal
 import socket
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from reidd import places
-from reidd.daemon import memory
+from reidd.daemon import folders, memory
 from reidd.daemon.feed import Feed
 from reidd.daemon.front import REST_OF_FILES, Front
 from reidd.daemon.ladder import Rung
@@ -24,7 +23,7 @@ from reidd.daemon.pool import MAX_PAUSE_S, Pool
 from reidd.daemon.publisher import Publisher
 from reidd.daemon.rates import Rates
 from reidd.daemon.server import Server
-from reidd.daemon.sockets import Addresses, bound, inherited
+from reidd.daemon.sockets import Addresses, bound, check_files, inherited
 from reidd.daemon.zmtp import Kind, Null
 from reidd.errors import ConfigError
 from reidd.gallery import Gallery, key
@@ -82,10 +81,11 @@ def serve(settings: Settings) -> None:
     with ExitStack() as stack:
         # What is written here is features: for this user and its group only.
         os.umask(0o027)
-        _make_folder(settings.runtime)
-        _make_folder(settings.state)
+        check_files()
+        folders.claim(settings.runtime, "--runtime-folder")
+        folders.claim(settings.state, "--state-folder")
         for folder in {settings.runtime, settings.state}:
-            stack.enter_context(_only_one(folder))
+            stack.enter_context(folders.held(folder))
         asked_to_stop, wakeup = _heed_signals(stack)
         memory.keep_private()
         memory.bound(settings.capacity, settings.model.extras.dim or MOST_DIM, tcp=settings.tcp is not None)
@@ -141,7 +141,7 @@ class Signals:
 
 
 def _heed_signals(stack: ExitStack) -> tuple[Signals, socket.socket]:
-    """SIGTERM and SIGINT set a flag; these and SIGCHLD make the wake-up socket readable, which ends a poll."""
+    """SIGTERM, SIGINT and SIGHUP set a flag; these and SIGCHLD make the wake-up socket readable, which ends a poll."""
     asked = Signals()
 
     def ask(number: int, _: object) -> None:
@@ -154,41 +154,12 @@ def _heed_signals(stack: ExitStack) -> tuple[Signals, socket.socket]:
         stack.callback(end.close)
     signal.signal(signal.SIGTERM, ask)
     signal.signal(signal.SIGINT, ask)
+    # A terminal that closes sends this one, unless `nohup` forbade it.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, ask)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     stack.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False))
     return asked, receiver
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-        owner = folder.stat().st_uid
-    except FileExistsError:
-        raise ConfigError(f"{folder}: is a file; choose another folder") from None
-    except OSError as error:
-        raise ConfigError(f"{folder}: cannot be made: {error.strerror}; choose another folder") from None
-    if owner != os.geteuid():
-        raise ConfigError(f"{folder}: belongs to uid {owner}, not to uid {os.geteuid()}; choose another folder")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise ConfigError(f"{folder}: cannot be written to; choose another folder or mend its permissions")
-
-
-@contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    """Hold a folder's lock for life, for a second process could silently take over the sockets' paths."""
-    with (folder / "reidd.lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            pid = lock.read().strip() or "unknown"
-            raise ConfigError(
-                f"{folder}: another reidd (pid {pid}) uses this folder; stop it or choose another"
-            ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
 
 
 def _pool(stack: ExitStack, settings: Settings) -> Pool:

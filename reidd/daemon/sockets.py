@@ -4,6 +4,7 @@ At systemd's, clients wait while the daemon starts or restarts.
 """
 
 import os
+import resource
 import socket
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -14,6 +15,8 @@ from reidd.errors import ConfigError
 
 FIRST_FD = 3
 BACKLOG = 256
+FEWEST_FILES = 192
+"""Open files without which hardly a client could come in, beside those that we need ourselves."""
 MAX_IPC_PATH = 107  # the size of sockaddr_un.sun_path, less its final zero
 
 
@@ -22,6 +25,16 @@ class Addresses(NamedTuple):
 
     requests: str
     analytics: str | None = None
+
+
+def check_files() -> None:
+    """Raise ConfigError when this process may have so few open files that clients could not come in."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files < FEWEST_FILES:
+        raise ConfigError(
+            f"only {files} files may be open, and {FEWEST_FILES} are the fewest to serve with; set LimitNOFILE=1024 in "
+            "the unit or, by hand, `ulimit -n 1024`"
+        )
 
 
 def inherited() -> dict[Path, int]:
@@ -54,6 +67,8 @@ def bound(stack: ExitStack, path: Path, mode: int, given: Mapping[Path, int] | N
         # Of a daemon that was killed.
         path.unlink(missing_ok=True)
         listener.bind(os.fspath(path))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         os.umask(before)
     stack.callback(path.unlink, missing_ok=True)

@@ -1,5 +1,6 @@
 """A daemon whose disk is full says so to whoever asks how it is."""
 
+import contextlib
 import os
 import subprocess
 
@@ -49,4 +50,34 @@ def test_a_full_disk_is_told_until_an_addition_is_written_again(on_a_small_disk,
             assert ("".join(failure.split()) in words, ended) == (True, status)
         client.clear()
         client.add_features_to_gallery(FEATURES[:1], 1)
+        assert client.status().storage_failure is None
+
+
+def test_a_daemon_that_starts_on_a_full_disk_serves_what_is_stored(on_a_small_disk):
+    with on_a_small_disk.client() as client:
+        client.add_features_to_gallery(FEATURES[:10], 7)
+    on_a_small_disk.end()
+    # As after the state was copied from another board: what is rewritten in place would find room.
+    (on_a_small_disk.state / "reidd.lock").unlink()
+    with (on_a_small_disk.state / "fill").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(1024))
+    on_a_small_disk.start()
+    with on_a_small_disk.wait_until_ready().client() as client:
+        assert client.ids() == [7]
+
+
+def test_a_daemon_that_starts_on_a_read_only_disk_serves_what_is_stored_until_it_can_be_written_again(on_a_small_disk):
+    with on_a_small_disk.client() as client:
+        client.add_features_to_gallery(FEATURES[:10], 7)
+    on_a_small_disk.end()
+    subprocess.run(["mount", "-o", "remount,ro", on_a_small_disk.state], check=True)
+    on_a_small_disk.start()
+    with on_a_small_disk.wait_until_ready().client() as client:
+        assert client.ids() == [7]
+        assert "Read-only file system" in client.status().storage_failure
+        with pytest.raises(StorageUnavailableError):
+            client.add_features_to_gallery(FEATURES[:1], 8)
+        subprocess.run(["mount", "-o", "remount,rw", on_a_small_disk.state], check=True)
+        client.add_features_to_gallery(FEATURES[:1], 8)
         assert client.status().storage_failure is None
