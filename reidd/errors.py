@@ -120,6 +120,12 @@ class GalleryKeyError(GalleryError):
     code = "wrong-gallery-key"
 
 
+class CapacityError(GalleryError):
+    """More instances are stored than the configured capacity has room for."""
+
+    code = "gallery-too-small"
+
+
 class StorageUnavailableError(GalleryError):
     """The change could not be written to disk, so it was not made."""
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from galleries import feature, features, labels_of, opened, pinned_of
 
-from reidd.errors import FeatureSpaceError, GalleryError, StorageUnavailableError
+from reidd.errors import CapacityError, FeatureSpaceError, GalleryError, StorageUnavailableError
 from reidd.gallery import Reader
 
 
@@ -46,7 +46,7 @@ class TestRestart:
     def test_too_small_a_capacity_is_refused(self, tmp_path):
         with opened(tmp_path) as gallery:
             gallery.add(1, features(5))
-        with pytest.raises(GalleryError, match="raise the capacity"):
+        with pytest.raises(CapacityError, match="raise the capacity to 5 or more"):
             opened(tmp_path, capacity=4)
 
     def test_a_store_in_use_is_refused(self, tmp_path):

@@ -8,7 +8,7 @@ from random import Random
 
 import numpy as np
 
-from reidd.errors import GalleryError, RequestError, UnknownIdError
+from reidd.errors import CapacityError, RequestError, UnknownIdError
 from reidd.gallery.aging import checked_ttl
 from reidd.gallery.changes import Change, Forgotten, Identity, Settings
 from reidd.gallery.editor import Editor
@@ -110,10 +110,12 @@ class Members(Roll):
         """Hold what a backup held, and nothing else: rows with their times under new numbers, labels and settings.
 
         Without settings, as in a backup of old, the limit and the gallery's time to live stay as they are.
-        Raises FeatureError, RequestError for settings that cannot be, and GalleryError when not all of them have room.
+        Raises FeatureError, RequestError for settings that cannot be, and CapacityError when not all of them have room.
         """
         if len(rows.numbers) > self._capacity:
-            raise GalleryError(f"{len(rows.numbers)} instances do not fit into a gallery of {self._capacity}")
+            raise CapacityError(
+                f"{len(rows.numbers)} instances do not fit into a gallery of {self._capacity}; raise the capacity"
+            )
         features = stored_features(rows.features, self._dim) if len(rows.numbers) else []
         with self._ledger.mutation():
             removed = self.clear().removed

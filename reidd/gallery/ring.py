@@ -13,7 +13,7 @@ from zlib import crc32
 
 import numpy as np
 
-from reidd.errors import FeatureSpaceError, GalleryError
+from reidd.errors import CapacityError, FeatureSpaceError, GalleryError
 from reidd.gallery.instance import Instance, Rows
 from reidd.gallery.ring_file import new_mapping
 
@@ -167,11 +167,13 @@ class Ring:
     def fill(self, rows: Rows, *, next_instance: int) -> None:
         """Put rows, oldest first, into the first slots of a new ring; features that lie there already stay.
 
-        Raises GalleryError when they do not fit.
+        Raises CapacityError when they do not fit.
         """
         n = len(rows.numbers)
         if n > self.capacity:
-            raise GalleryError(f"{n} instances do not fit into a gallery of {self.capacity}; raise the capacity")
+            raise CapacityError(
+                f"{n} instances do not fit into a gallery of {self.capacity}; raise the capacity to {n} or more"
+            )
         slots = self.slots[:n]
         self.features[:n] = rows.features
         slots["id"], slots["instance"], slots["time_ns"] = rows.ids, rows.numbers, rows.times_ns
