@@ -9,7 +9,8 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 NETWORK = "REIDD_CONFINED_NETWORK"
 """Environment variable that the program finds: "cut", or why the network could not be cut off."""
@@ -38,6 +39,17 @@ def ending(*program: str) -> list[str]:
 
 def _command(mode: str, program: tuple[str, ...]) -> list[str]:
     return [sys.executable, "-I", "-S", __file__, str(os.getpid()), mode, *program]
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Start programs that do not hear Ctrl-C, which a terminal sends to all: whoever started them ends them."""
+    # Blocked, not ignored, so that this process hears of it when the block ends.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def end_with(parent: int) -> None:

@@ -1,6 +1,9 @@
 """The command line: every error is one line and an exit status, never a traceback."""
 
+import errno
+import os
 import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -11,9 +14,10 @@ from reidd.cli import bench, demo, doctor, gallery, install_service, keys, machi
 EXIT_STATUS: dict[type[errors.ReiddError], int] = {
     # sysexits.h: systemd is told not to restart on 78, and scripts can tell these apart.
     errors.ConfigError: 78,
-    # The store is another model's, or takes another key: that is for the operator to mend, too.
+    # The store is another model's, takes another key, or is too large: that is for the operator to mend, too.
     errors.FeatureSpaceError: 78,
     errors.GalleryKeyError: 78,
+    errors.CapacityError: 78,
     errors.ConnectionError: 69,
     errors.RequestError: 65,
     errors.ReiddError: 70,
@@ -48,6 +52,7 @@ for commands in (service, gallery, mending, privacy, machine, models, demo, doct
 
 def main() -> None:
     """Run the command line."""
+    _have_streams()
     try:
         app()
     except errors.ReiddError as error:
@@ -58,11 +63,28 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(141)
     except OSError as error:
-        # A file or folder that is not there or may not be touched; any other is a fault of ours, to be seen whole.
-        if error.filename is None:
+        # A file or folder that is not there or may not be touched, or a full disk; any other is a fault of ours, to be
+        # seen whole.
+        if error.filename is None and error.errno != errno.ENOSPC:
             raise
-        sys.stderr.write(f"reidd: {error.filename}: {error.strerror}\n")
+        sys.stderr.write(f"reidd: {error.filename or 'what was to be written'}: {error.strerror}\n")
+        if error.filename is None:
+            # Else Python tries again at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(EX_IOERR)
+
+
+def _have_streams() -> None:
+    """Open those that whoever started us has closed; what an encoding has no letter for is shown by its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            # Its number too is taken: a runtime that writes there would write into the next file that is opened.
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(nowhere, True)
+            setattr(sys, name, os.fdopen(nowhere, mode))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":

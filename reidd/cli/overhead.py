@@ -10,7 +10,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from reidd import places
+from reidd import confinement, places
 from reidd.cli.private_daemon import private_daemon
 from reidd.client import Client
 from reidd.engines import Accelerator, Engine
@@ -43,9 +43,10 @@ class Asker:
 
     def __init__(self, setup: Setup, *, pair: Sequence[str] = (), endpoint: str = ""):
         orders = json.dumps([setup, pair, endpoint])
-        self._process = subprocess.Popen(  # noqa: S603  (this very module)
-            [sys.executable, "-m", __name__, orders], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        with confinement.uninterrupted():
+            self._process = subprocess.Popen(  # noqa: S603  (this very module)
+                [sys.executable, "-m", __name__, orders], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
         assert self._process.stdin and self._process.stdout  # noqa: S101
         self._orders: IO[str] = self._process.stdin
         self._counts: IO[str] = self._process.stdout
@@ -63,6 +64,8 @@ class Asker:
 
     def close(self) -> None:
         """End the process."""
+        # It may be in the middle of a round that nobody waits for any more.
+        self._process.terminate()
         self._orders.close()
         self._process.wait()
         self._counts.close()

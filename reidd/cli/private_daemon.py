@@ -28,7 +28,7 @@ def private_daemon(
         config.write_text("".join(f"{key} = {value}\n" for key, value in (settings or {}).items()))
         command = [sys.executable, "-m", "reidd", "serve", "--model", model, "--config", str(config)]
         command += ["--runtime-folder", f"{folder}/run", "--state-folder", str((state or Path(folder)) / "state")]
-        with log.open("wb") as output:
+        with log.open("wb") as output, confinement.uninterrupted():
             # However this process ends: a daemon that nobody knows of must not be left.
             process = subprocess.Popen(confinement.ending(*command), stdout=output, stderr=output)  # noqa: S603
         try:

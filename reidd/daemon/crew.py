@@ -14,7 +14,7 @@ from select import epoll
 
 import msgspec
 
-from reidd import protocol
+from reidd import confinement, protocol
 from reidd.daemon.jobs import Job
 from reidd.daemon.ladder import Ladder
 from reidd.daemon.orders import Orders, Pair, Ready, Refusal, spoken
@@ -149,7 +149,7 @@ class Crew:
         name = f"worker-{self._started}"
         ours, theirs = socket.socketpair()
         orders = msgspec.json.encode(self._orders(name, pairs, theirs.fileno())).decode()
-        with theirs:
+        with theirs, confinement.uninterrupted():
             process = subprocess.Popen(  # noqa: S603  (our own interpreter and module)
                 [sys.executable, "-m", "reidd.daemon.worker", orders],
                 stdin=subprocess.DEVNULL,

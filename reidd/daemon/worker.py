@@ -1,7 +1,6 @@
 """A worker process: decodes images, runs the network, searches the gallery. It may crash; the core may not."""
 
 import logging
-import signal
 import sys
 from pathlib import Path
 
@@ -61,8 +60,6 @@ def _answer(service: ImageService, header: bytes, frames: list[bytes]) -> list[b
 
 def main() -> None:
     """Run as `python -m reidd.daemon.worker ORDERS`."""
-    # Ctrl-C in a terminal reaches the whole group: the core decides when a worker ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     memory.keep_private()
     memory.lift()
     orders = msgspec.json.decode(sys.argv[1].encode(), type=Orders)

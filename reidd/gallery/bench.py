@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from reidd import confinement
 from reidd.distances import unit
 from reidd.gallery import tables
 from reidd.gallery.audit import Act
@@ -49,20 +50,32 @@ def measured(folder: Path, *, sizes: Sequence[int] = SIZES) -> list[Figure]:
     """Measure in a process of its own, with one thread for arithmetic; `folder` lies on the disk to be measured."""
     # The library under numpy reads this once, when it is loaded.
     one_thread = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    child = subprocess.run(  # noqa: S603  this very module
-        [sys.executable, "-m", "reidd.gallery.bench", str(folder), *map(str, sizes)],
-        env=os.environ | one_thread,
-        stdout=subprocess.PIPE,
-        check=True,
-    )
-    return [Figure(*row) for row in json.loads(child.stdout)]
+    # Here, for a process that is killed leaves its folders: in memory, 200 MB of the board's.
+    with tempfile.TemporaryDirectory(prefix=f"reidd-bench-{os.getpid()}-", dir="/dev/shm") as memory:
+        said = _said(str(folder), memory, *map(str, sizes), environment=os.environ | one_thread)
+    return [Figure(*row) for row in json.loads(said)]
 
 
-def _figures(folder: Path, sizes: Sequence[int]) -> Iterator[Figure]:
+def _said(*words: str, environment: Mapping[str, str]) -> bytes:
+    """Run this very module to its end, or to that of this process, whichever comes first."""
+    command = confinement.ending(sys.executable, "-m", "reidd.gallery.bench", *words)
+    with confinement.uninterrupted():
+        child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)  # noqa: S603
+    with child:
+        try:
+            said, _ = child.communicate()
+        finally:
+            child.kill()
+    if child.returncode:
+        raise subprocess.CalledProcessError(child.returncode, command)
+    return said
+
+
+def _figures(folder: Path, memory: Path, sizes: Sequence[int]) -> Iterator[Figure]:
     features = unit(np.random.default_rng(0).normal(size=(max(sizes), DIM)).astype(np.float32))
     for size in sizes:
-        yield from _search(_rows(features[:size]))
-    yield from _enrolment(folder, features[:2048])
+        yield from _search(memory, _rows(features[:size]))
+    yield from _enrolment(folder, memory, features[:2048])
     yield from _start(folder, _rows(features))
 
 
@@ -71,9 +84,9 @@ def _rows(features: np.ndarray) -> Rows:
     return Rows(np.arange(1, n + 1, dtype=np.uint64), np.arange(n) % (n // 2), np.zeros(n, np.int64), features)
 
 
-def _search(rows: Rows) -> Iterator[Figure]:
+def _search(memory: Path, rows: Rows) -> Iterator[Figure]:
     size = len(rows.numbers)
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
         with Ring.create(Path(folder) / "ring", dim=DIM, capacity=size, space=_SPACE) as ring:
             ring.fill(rows, next_instance=size + 1)
         reader, probe = Reader(Path(folder) / "ring"), rows.features[:1]
@@ -137,11 +150,11 @@ def _best_ms(calls: Mapping[str, Callable[[], object]]) -> dict[str, float]:
     return best
 
 
-def _enrolment(folder: Path, features: np.ndarray) -> Iterator[Figure]:
+def _enrolment(folder: Path, memory: Path, features: np.ndarray) -> Iterator[Figure]:
     """Compare durable enrolment with the same rows in a bare table under the same settings, in turn."""
     for clients in (1, _CLIENTS):
         with tempfile.TemporaryDirectory(dir=folder) as place:
-            took_s = _enrolled(Path(place), features, clients)
+            took_s = _enrolled(Path(place), memory, features, clients)
         yield Figure(f"enrol, {clients} at once", clients / took_s["plain"], "rows/s")
         if "encrypted" in took_s:
             yield Figure(f"enrol, {clients} at once, encrypted", clients / took_s["encrypted"], "rows/s")
@@ -151,13 +164,13 @@ def _enrolment(folder: Path, features: np.ndarray) -> Iterator[Figure]:
         yield Figure(f"enrol, {clients} at once: share of bare SQLite", share, "", *bar)
 
 
-def _enrolled(folder: Path, features: np.ndarray, per_transaction: int) -> Mapping[str, float]:
+def _enrolled(folder: Path, memory: Path, features: np.ndarray, per_transaction: int) -> Mapping[str, float]:
     """Give the median seconds of a transaction: of a gallery, of one with a key, and of a bare table."""
     keys = {"plain": None} | ({"encrypted": bytes(KEY_BYTES)} if find_spec("cryptography") else {})
     took_s: dict[str, list[float]] = {name: [] for name in (*keys, "bare")}
     with ExitStack() as stack:
         # In shared memory, as the daemon's.
-        memory = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/dev/shm")))
+        shared = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=memory)))
         bare = stack.enter_context(closing(tables.connect(folder / "bare")))
         galleries = {
             name: stack.enter_context(
@@ -165,7 +178,7 @@ def _enrolled(folder: Path, features: np.ndarray, per_transaction: int) -> Mappi
                     dim=DIM,
                     space=_SPACE,
                     capacity=len(features),
-                    ring_path=memory / name,
+                    ring_path=shared / name,
                     store_path=folder / name,
                     key=key,
                 )
@@ -202,12 +215,7 @@ def _start(folder: Path, rows: Rows) -> Iterator[Figure]:
     size = len(rows.numbers)
     with tempfile.TemporaryDirectory(dir=folder) as place:
         _stored(Path(place) / "store", rows, _SPACE)
-        child = subprocess.run(  # noqa: S603  this very module
-            [sys.executable, "-m", "reidd.gallery.bench", "--start", place, str(size)],
-            stdout=subprocess.PIPE,
-            check=True,
-        )
-        took_s = json.loads(child.stdout)
+        took_s = json.loads(_said("--start", place, str(size), environment=os.environ))
         stored = (Path(place) / "store").stat().st_size
     yield Figure(f"{size} rows: gallery opened, all checked", took_s, "s")
     yield Figure(f"{size} rows: on disk, per row", stored / size, "bytes")
@@ -235,4 +243,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "--start":
         json.dump(_started(Path(sys.argv[2]), int(sys.argv[3])), sys.stdout)
     else:
-        json.dump(list(_figures(Path(sys.argv[1]), [int(size) for size in sys.argv[2:]])), sys.stdout)
+        json.dump(list(_figures(Path(sys.argv[1]), Path(sys.argv[2]), [int(n) for n in sys.argv[3:]])), sys.stdout)
