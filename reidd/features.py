@@ -84,11 +84,12 @@ class Extractor:
         try:
             extractor = cls(model, pair.backend.load(model, pair.accelerator, threads=threads), pair.accelerator)
             extractor.check_itself()
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # the net around one plugin
             log.debug("loading %s on %s/%s failed", model.id, pair.engine, pair.accelerator, exc_info=True)
             others = [p for p in registry.pairs(model) if p.obstacle is None and p != pair]
             able = ", ".join(f"{p.engine}/{p.accelerator}" for p in others) or "none"
-            reason = f"{pair.engine}/{pair.accelerator} cannot run {model.id}: {error}; others ready: {able}"
+            what = f"it ends the process ({error!r})" if isinstance(error, SystemExit) else error
+            reason = f"{pair.engine}/{pair.accelerator} cannot run {model.id}: {what}; others ready: {able}"
             raise BackendUnavailableError(reason) from error
         return extractor
 
@@ -165,7 +166,7 @@ class Extractor:
     def _infer(self, batch: np.ndarray) -> np.ndarray:
         try:
             output: Any = self._backend.infer(batch)
-        except Exception as error:  # the net around one plugin: whatever a runtime raises
+        except (Exception, SystemExit) as error:  # the net around one plugin: whatever a runtime raises
             raise BackendError(f"{self.engine}/{self.accelerator} failed: {type(error).__name__}: {error}") from error
         if not isinstance(output, np.ndarray):
             raise BackendError(f"{self.engine} gave a {type(output).__name__}, expected float32 ({len(batch)}, dim)")

@@ -1,6 +1,7 @@
 """Golden vectors: crops with the outputs that a right network gives for them, so that a backend can be judged."""
 
 from typing import NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -40,9 +41,10 @@ def read(model: ModelConfig) -> Golden | None:
         return None
     path = model.base_dir / model.extras.golden
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # Opened here, for numpy leaves open what turns out to be cut short.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             golden = Golden(arrays["crops"], arrays["embeddings"].astype(np.float32))
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
         raise ConfigError(f"{path}: is no file of golden vectors: {error}") from None
     width, height = model.size
     if golden.crops.shape != (len(golden.embeddings), height, width, 3) or golden.crops.dtype != np.uint8:

@@ -4,6 +4,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from reidd.errors import ConfigError
+
 SOCKET = "reidd.sock"
 ANALYTICS = "analytics.sock"
 RING = "gallery.ring"
@@ -46,7 +48,8 @@ def model_folders(configured: Path | None = None) -> list[Path]:
     package = Path(__file__).parent
     # A wheel carries the models inside the package; a checkout has them beside it.
     embedded = package / "models" if (package / "models").is_dir() else package.parent / "models"
-    return [*named, *chosen, user_models(), embedded]
+    own = [user_models()] if _may_be_seen(user_models()) else []
+    return [*named, *chosen, *own, embedded]
 
 
 def user_models() -> Path:
@@ -88,4 +91,18 @@ def sample_folder() -> Path:
 
 def _user_folder(variable: str, below_home: str) -> Path:
     base = os.environ.get(variable)
-    return (Path(base) if base else Path.home() / below_home) / "reidd"
+    try:
+        return (Path(base) if base else Path.home() / below_home) / "reidd"
+    except RuntimeError:
+        raise ConfigError(f"uid {os.geteuid()} has no home folder; set HOME, to any folder of its own") from None
+
+
+def _may_be_seen(folder: Path) -> bool:
+    """Whether this user may look; not in root's home, where `setpriv` from root's shell leaves HOME."""
+    try:
+        folder.stat()
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+    return True

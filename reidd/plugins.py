@@ -75,7 +75,8 @@ class Registry:
         mine = [p for p in pairs if p.engine is engine and accelerator in (p.accelerator, Accelerator.DEFAULT)]
         ready = [p for p in mine if p.obstacle is None]
         if not ready:
-            reason = mine[0].obstacle if mine else f"no installed plugin brings {engine}/{accelerator}"
+            broken = "".join(f"; plugin {p.plugin!r} is broken: {p.reason}" for p in self.problems)
+            reason = mine[0].obstacle if mine else f"no installed plugin brings {engine}/{accelerator}{broken}"
             able = ", ".join(f"{p.engine}/{p.accelerator}" for p in pairs if p.obstacle is None) or "none"
             raise BackendUnavailableError(f"no backend runs {engine}/{accelerator} here: {reason}; ready: {able}")
         return self._chosen(model, [p for p in ready if p.accelerator is ready[0].accelerator])
@@ -90,6 +91,8 @@ class Registry:
         return next((p for p in ready if p.backend is chosen), ready[0])
 
     def _register(self, plugin: EntryPoint) -> None:
+        # For the operator whose log ends here.
+        log.debug("plugin %r is imported", plugin.name)
         try:
             module = plugin.load()
             self._manager.register(module, name=plugin.name)
@@ -151,7 +154,7 @@ class Registry:
             found: Any = backend.obstacle(accelerator)
             if not (found is None or isinstance(found, str)):
                 raise TypeError(f"obstacle() returned {found!r}; expected words, or None when there is none")
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # the net around one plugin
             return f"its plugin failed: {type(error).__name__}: {error}"
         return found
 

@@ -33,6 +33,12 @@ def test_keys_are_read(tmp_path):
     assert [(p.engine, p.accelerator) for p in config.engines] == [(Engine.DNN, Accelerator.GPU)]
 
 
+def test_a_mark_that_editors_put_first_does_no_harm(tmp_path):
+    path = tmp_path / "reidd.toml"
+    path.write_text("workers = 3", encoding="utf-8-sig")
+    assert read(path, []).workers == 3
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -73,5 +79,18 @@ def test_a_machine_s_folder_that_is_closed_to_this_user_is_passed_over(tmp_path)
     os.seteuid(65534)
     try:
         assert read(None, [closed / "reidd.toml"]) == Config()
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become somebody who may not look")
+def test_a_file_that_this_user_may_not_read_is_named_with_the_command_that_mends_it(tmp_path):
+    path = written(tmp_path, "workers = 7")
+    path.chmod(0o600)
+    os.chown(tmp_path, 65534, -1)
+    os.seteuid(65534)
+    try:
+        with pytest.raises(ConfigError, match=r"`chmod a\+r"):
+            read(path, [])
     finally:
         os.seteuid(0)

@@ -9,9 +9,9 @@ import pytest
 from reidd import distances, places
 from reidd.backend import Backend
 from reidd.engines import Accelerator, Engine
-from reidd.errors import BackendError, BackendUnavailableError
+from reidd.errors import BackendError, BackendUnavailableError, ConfigError
 from reidd.features import Extractor, preprocess
-from reidd.golden import cosines
+from reidd.golden import cosines, read
 from reidd.model import Extras, ModelConfig
 from reidd.plugins import Registry
 
@@ -109,6 +109,10 @@ def fails(batch):
     raise RuntimeError("device lost")
 
 
+def exits(batch):
+    raise SystemExit(3)
+
+
 LIES = {
     "float32 .n, dim.": lambda b: honest(b).astype(np.float64),
     "expected float32 .1, dim.": lambda b: honest(np.concatenate([b, b])),
@@ -118,6 +122,7 @@ LIES = {
     "all zeros": lambda b: np.zeros((len(b), 3), np.float32),
     "one value throughout": lambda b: np.full((len(b), 3), 7, np.float32),
     "device lost": fails,
+    "SystemExit: 3": exits,
 }
 
 
@@ -146,6 +151,31 @@ def test_features_of_another_network_are_refused(tmp_path):
     model.extras = Extras(golden="golden.npz")
     with pytest.raises(BackendError, match=r"features are not this model's: worst cosine 0\.\d+ .* expected 0\.98"):
         Extractor(model, Scripted(honest), Accelerator.CPU).check_itself()
+
+
+def test_a_file_of_golden_vectors_that_is_cut_short_is_named(tmp_path):
+    model = model_with(tmp_path)
+    np.savez(tmp_path / "golden.npz", crops=np.zeros((4, 128, 64, 3), np.uint8), embeddings=np.eye(4))
+    whole = (tmp_path / "golden.npz").read_bytes()
+    model.extras = Extras(golden="golden.npz")
+    for length in (0, 3, 100, len(whole) // 2, len(whole) - 30):
+        (tmp_path / "golden.npz").write_bytes(whole[:length])
+        with pytest.raises(ConfigError, match="is no file of golden vectors"):
+            read(model)
+
+
+def test_a_backend_that_ends_the_process_is_refused_as_any_other(tmp_path):
+    class Leaving(Scripted):
+        @classmethod
+        def load(cls, model, accelerator, *, threads):
+            raise SystemExit(3)
+
+    class Only(Registry):
+        def _collect(self):
+            return [Leaving]
+
+    with pytest.raises(BackendUnavailableError, match="ends the process"):
+        Extractor.load(model_with(tmp_path), Engine.PYTORCH, Accelerator.CPU, registry=Only(()))
 
 
 def test_a_backend_that_cannot_load_says_why(tmp_path):

@@ -133,6 +133,17 @@ def test_an_obstacle_that_raises_is_an_obstacle(registry):
     assert found.pairs()[0].obstacle == "its plugin failed: ZeroDivisionError: no driver"
 
 
+def test_an_obstacle_that_ends_the_interpreter_is_an_obstacle(registry):
+    found = registry(one=source(obstacle="raise SystemExit(3)"))
+    assert found.pairs()[0].obstacle == "its plugin failed: SystemExit: 3"
+
+
+def test_a_pair_that_is_missed_is_missed_with_the_plugin_that_is_broken(registry):
+    found = registry(one=source(), broken="raise OSError('libfancy.so.3: cannot open')")
+    with pytest.raises(BackendUnavailableError, match="plugin 'broken' is broken: OSError: libfancy"):
+        found.choose(ModelConfig.from_model_id("reidd/person"), Engine.TENSOR_RT, Accelerator.CPU)
+
+
 def test_an_obstacle_that_is_neither_words_nor_none_is_an_obstacle(registry):
     found = registry(one=source(obstacle="return False"))
     assert "obstacle() returned False; expected words, or None" in found.pairs()[0].obstacle

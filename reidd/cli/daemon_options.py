@@ -17,7 +17,10 @@ KEY = "REIDD_KEY"
 """Names the file with the key that a daemon takes over tcp."""
 ConfigFile = Annotated[
     Path | None,
-    typer.Option("--config", envvar="REIDD_CONFIG", help="A reidd.toml; by default the machine's or yours."),
+    # Read by us: what typer finds unreadable would be status 2, and systemd would start it again and again.
+    typer.Option(
+        "--config", readable=False, envvar="REIDD_CONFIG", help="A reidd.toml; by default the machine's or yours."
+    ),
 ]
 Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds to wait for an answer.")]
 

@@ -41,9 +41,8 @@ def doctor(
     chosen, findings = _configuration(config)
     configured = [partial(look, chosen) for look in (_engines, _folders, _keys, _gallery_key)]
     looks: list[Callable[[], Iterator[Finding]]] = [_system, _libraries, *configured]
+    looks += [partial(look_at_model, model or chosen.model, chosen), partial(_daemon, endpoint)]
     findings += [finding for look in looks for finding in _looked(look)]
-    findings += look_at_model(model or chosen.model, chosen)
-    findings += _daemon(endpoint)
     if json:
         show.as_json([finding._asdict() for finding in findings])
     else:
@@ -179,13 +178,23 @@ def _gallery_key(chosen: "Config") -> Iterator[Finding]:
 def _daemon(endpoint: str | None) -> Iterator[Finding]:
     from reidd import places
     from reidd.client import Client
+    from reidd.connection import obstacle
+    from reidd.errors import ConnectionError
 
     endpoint = endpoint or places.default_endpoint()
     try:
         with Client(endpoint, timeout=1.0) as client:
             status = client.status()
     except ReiddError as error:
-        yield Finding("daemon", None, str(error))
+        if isinstance(error, ConnectionError) and endpoint.startswith("ipc://") and obstacle(endpoint) is None:
+            words = (
+                f"{endpoint}: takes connections, and answers nobody: it starts, is very busy, or hangs; its log says"
+            )
+            yield Finding(
+                "daemon", False, f"{words} which: `journalctl -u reidd`; `systemctl restart reidd` ends a hang"
+            )
+        else:
+            yield Finding("daemon", None, str(error))
         return
     pair = f"{status.engine}/{status.accelerator}"
     yield Finding(

@@ -95,7 +95,11 @@ def parse(path: Path) -> Config:
             nearest right one.
     """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except PermissionError as error:
+        raise ConfigError(
+            f"{path}: cannot be read: {error.strerror}; let uid {os.geteuid()} read it: `chmod a+r {path}`"
+        ) from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -42,7 +43,7 @@ def eventually(condition, timeout=10.0):
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_it_cleanly_within_a_second(daemon, number):
     workers = workers_of(daemon)
     assert daemon.end(number) < 1.0
@@ -245,6 +246,32 @@ def test_a_gallery_of_another_model_is_the_operators_to_mend(short_folder):
     assert "another space" in started.log.read_text()
 
 
+def test_more_instances_than_the_capacity_are_the_operators_to_mend(short_folder):
+    state, config = short_folder / "state", short_folder / "reidd.toml"
+    state.mkdir()
+    config.write_text("capacity = 4\n")
+    model = reidd.ModelConfig.from_model_id("reidd/person")
+    with Gallery.open(dim=256, space=model.feature_space(), store_path=state / places.STORE) as gallery:
+        gallery.add(1, np.eye(5, 256, dtype=np.float32))
+    started = Daemon(short_folder, "--config", str(config))
+    assert started.process.wait(60) == 78
+    assert "raise the capacity to 5 or more" in started.log.read_text()
+
+
+def test_too_few_open_files_are_said_before_clients_are_sent_away(short_folder):
+    command = f"ulimit -n 64; exec {sys.executable} -m reidd serve --runtime-folder {short_folder}/run"
+    done = subprocess.run(
+        ["bash", "-c", f"{command} --state-folder {short_folder}/state"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, "`ulimit -n 1024`" in done.stderr) == (78, True)
+
+
+def test_workers_do_not_hear_ctrl_c(daemon):
+    for pid in workers_of(daemon):
+        blocked = int(re.search("SigBlk:\t(.*)", Path(f"/proc/{pid}/status").read_text())[1], 16)
+        assert blocked >> (signal.SIGINT - 1) & 1
+
+
 def test_an_absent_daemon_is_said_within_the_timeout(short_folder):
     start = time.monotonic()
     with (
@@ -266,6 +293,14 @@ def test_a_hung_daemon_is_said_within_the_timeout_and_answers_when_it_goes_on(da
         daemon.process.send_signal(signal.SIGCONT)
         client.timeout = 10
         assert client.ids() == []
+
+
+def test_doctor_says_that_a_daemon_hangs_and_how_to_end_it(daemon, commands):
+    daemon.process.send_signal(signal.SIGSTOP)
+    done = commands.run("doctor", "--json", "--endpoint", daemon.endpoint, env=os.environ)
+    daemon.process.send_signal(signal.SIGCONT)
+    (found,) = [finding for finding in json.loads(done.stdout) if finding["what"] == "daemon"]
+    assert (done.returncode, found["fine"], "systemctl restart reidd" in found["words"]) == (1, False, True)
 
 
 def test_every_answer_says_that_the_most_wanted_pair_is_out_of_service(short_folder, image):
@@ -338,6 +373,29 @@ def test_a_user_without_root_gets_folders_of_his_own(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1000")
     assert places.runtime_folder() == Path("/run/user/1000/reidd")
     assert places.state_folder() == tmp_path / ".local/state/reidd"
+
+
+def test_a_user_without_a_home_is_told_to_set_one(monkeypatch, tmp_path):
+    for name in ("HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    monkeypatch.setattr(os, "getuid", lambda: 4711)
+    with pytest.raises(reidd.ConfigError, match="set HOME"):
+        places.state_folder()
+
+
+def test_a_home_that_may_not_be_seen_hides_no_model(short_folder):
+    # As root's after `setpriv`, which leaves HOME as it was.
+    script = (
+        "import os, sys; from reidd import model; os.setresuid(4711, 4711, 4711)\n"
+        "print(model.ModelConfig.from_model_id('reidd/person').id)"
+    )
+    if os.geteuid():
+        pytest.skip("needs root, to be somebody else")
+    env = {**os.environ, "HOME": str(short_folder)}
+    (short_folder / ".local").mkdir()
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=env, check=False)
+    assert (done.stdout, done.returncode) == ("reidd/person\n", 0), done.stderr
 
 
 def test_the_core_loads_no_decoder_no_runtime_no_plugin_and_no_libzmq(shared_daemon):
