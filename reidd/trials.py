@@ -7,7 +7,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, entry_points, version
 from typing import NamedTuple
 
 import msgspec
@@ -18,9 +19,18 @@ from reidd.engines import Accelerator, Engine
 from reidd.errors import BackendError, FeatureError, ReiddError
 from reidd.features import Extractor
 from reidd.model import ModelConfig, ModelFile
-from reidd.plugins import Registry
+from reidd.plugins import GROUP, Registry
 
 LIMIT_S = 120.0
+IMPORT_S = 20.0
+_SURVIVED = b"survived\n"
+_IMPORT = f"""
+import sys
+from importlib.metadata import entry_points
+from reidd.plugins import GROUP, Registry
+Registry([plugin for plugin in entry_points(group=GROUP) if plugin.name in sys.argv[1:]])
+print({_SURVIVED.decode().strip()!r})
+"""
 TIMED_CALLS = 20
 
 
@@ -124,6 +134,26 @@ def versions(packages: Sequence[str]) -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def fatal_plugin() -> str | None:
+    """Name a plugin that ends or hangs the process that imports it, if there is one: found out in other processes."""
+    names = sorted(plugin.name for plugin in entry_points(group=GROUP))
+    if _survives(names):
+        return None
+    return next((name for name in names if not _survives([name])), None)
+
+
+def _survives(plugins: Sequence[str]) -> bool:
+    with suppress(subprocess.TimeoutExpired):
+        process = subprocess.run(  # noqa: S603  (our own interpreter)
+            confinement.ending(sys.executable, "-c", _IMPORT, *plugins),
+            capture_output=True,
+            timeout=IMPORT_S,
+            check=False,
+        )
+        return process.stdout.endswith(_SURVIVED)
+    return False
 
 
 def main() -> None:

@@ -346,6 +346,18 @@ def test_doctor_finds_this_machine_fit(start):
     assert {"model reidd/person", "golden vectors on TFLITE/CPU", "daemon"} <= {f["what"] for f in findings}
 
 
+def test_doctor_names_a_plugin_that_would_end_it(tmp_path):
+    (tmp_path / "fancy.py").write_text("import os; os._exit(0)")
+    (tmp_path / "fancy-1.dist-info").mkdir()
+    (tmp_path / "fancy-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: fancy\nVersion: 1\n")
+    (tmp_path / "fancy-1.dist-info" / "entry_points.txt").write_text("[reidd]\nfancy = fancy\n")
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-m", "reidd", "doctor", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, env=env, check=False)
+    wrong = [finding["what"] for finding in json.loads(done.stdout) if finding["fine"] is False]
+    assert (done.returncode, wrong) == (1, ["plugin fancy"])
+
+
 def test_the_service_gets_the_libraries_that_its_options_take(run):
     options = ("install-service", "--dry-run", "--python", "/usr/bin/python3")
     assert re.search(r"reidd\[[a-z-]+,encryption,tcp\]", run(*options, "--tcp", "--encryption").stdout)

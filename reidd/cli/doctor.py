@@ -38,10 +38,17 @@ def doctor(
     endpoint: Endpoint = None,
 ) -> None:
     """Check everything reidd needs. Ends with status 1 when something is wrong."""
+    from reidd import trials
+
     chosen, findings = _configuration(config)
-    configured = [partial(look, chosen) for look in (_engines, _folders, _keys, _gallery_key)]
-    looks: list[Callable[[], Iterator[Finding]]] = [_system, _libraries, *configured]
-    looks += [partial(look_at_model, model or chosen.model, chosen), partial(_daemon, endpoint)]
+    with_plugins = [_libraries, partial(_engines, chosen)]
+    looks: list[Callable[[], Iterator[Finding]]] = [partial(look, chosen) for look in (_folders, _keys, _gallery_key)]
+    if fatal := trials.fatal_plugin():
+        words = "ends or hangs whatever imports it, so that no worker starts: `pip uninstall` its package"
+        findings.append(Finding(f"plugin {fatal}", False, words))
+    else:
+        looks = [*with_plugins, *looks, partial(look_at_model, model or chosen.model, chosen)]
+    looks = [_system, *looks, partial(_daemon, endpoint)]
     findings += [finding for look in looks for finding in _looked(look)]
     if json:
         show.as_json([finding._asdict() for finding in findings])
