@@ -41,13 +41,12 @@ def doctor(
     from reidd import trials
 
     chosen, findings = _configuration(config)
-    with_plugins = [_libraries, partial(_engines, chosen)]
     looks: list[Callable[[], Iterator[Finding]]] = [partial(look, chosen) for look in (_folders, _keys, _gallery_key)]
     if fatal := trials.fatal_plugin():
         words = "ends or hangs whatever imports it, so that no worker starts: `pip uninstall` its package"
         findings.append(Finding(f"plugin {fatal}", False, words))
     else:
-        looks = [*with_plugins, *looks, partial(look_at_model, model or chosen.model, chosen)]
+        looks = [_libraries, partial(_engines, chosen), *looks, partial(look_at_model, model or chosen.model, chosen)]
     looks = [_system, *looks, partial(_daemon, endpoint)]
     findings += [finding for look in looks for finding in _looked(look)]
     if json:

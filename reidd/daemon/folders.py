@@ -23,8 +23,8 @@ def claim(folder: Path, option: str) -> None:
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be made: {error.strerror}; choose another folder with {option}") from None
     _check_owner(folder, owner, option)
-    if not os.access(folder, os.W_OK | os.X_OK) and not _is_read_only(folder):
-        raise ConfigError(f"{folder}: cannot be written to; `chmod u+rwx {folder}`, or choose another with {option}")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        _check_disk(folder, option)
     for file in (folder / LOCK, *(path for path in folder.glob(f"{places.STORE}*") if ".damaged-" not in path.name)):
         with suppress(FileNotFoundError):
             _check_file(file)
@@ -46,6 +46,17 @@ def _check_owner(folder: Path, owner: os.stat_result, option: str) -> None:
     )
 
 
+def _check_disk(folder: Path, option: str) -> None:
+    """A folder that cannot be written will do only when its disk is why, and there is a store to be served from it."""
+    if not _is_read_only(folder):
+        raise ConfigError(f"{folder}: cannot be written to; `chmod u+rwx {folder}`, or choose another with {option}")
+    if not (folder / places.STORE).exists():
+        raise ConfigError(
+            f"{folder}: is on a disk that is mounted read-only, as all but its own folders is for a service; choose "
+            f"another folder with {option}"
+        )
+
+
 def _check_file(file: Path) -> None:
     """A file that somebody else, mostly root, put there: said now, for SQLite would blame the disk."""
     owner, user = file.stat().st_uid, os.geteuid()
@@ -57,7 +68,7 @@ def _check_file(file: Path) -> None:
 
 
 def _is_read_only(path: Path) -> bool:
-    """Whether the disk is, as one that failed is after a while: what is stored can be served all the same."""
+    """Whether its disk is mounted so, as one that fails is by the kernel after a while."""
     return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
 

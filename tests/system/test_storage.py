@@ -81,3 +81,13 @@ def test_a_daemon_that_starts_on_a_read_only_disk_serves_what_is_stored_until_it
         subprocess.run(["mount", "-o", "remount,rw", on_a_small_disk.state], check=True)
         client.add_features_to_gallery(FEATURES[:1], 8)
         assert client.status().storage_failure is None
+
+
+def test_a_read_only_disk_without_a_store_is_the_operators_to_mend(on_a_small_disk):
+    on_a_small_disk.end()
+    for file in on_a_small_disk.state.iterdir():
+        file.unlink()
+    subprocess.run(["mount", "-o", "remount,ro", on_a_small_disk.state], check=True)
+    on_a_small_disk.start()
+    assert on_a_small_disk.process.wait(30) == 78
+    assert "mounted read-only" in on_a_small_disk.log.read_text()
