@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from reidd import protocol
+from reidd.analytics import json_value
 from reidd.daemon.course import Move
 from reidd.protocol import Event
 
@@ -22,9 +23,17 @@ def loaded(move: Move) -> Event:
 
 
 def published(request: protocol.PublishAnalytics) -> Event:
-    """Turn a request to publish into the event that subscribers get."""
+    """Turn a request to publish into the event that subscribers get.
+
+    Raises:
+        PublishError: it is nested too deep, or holds a number that is too large.
+    """
     return Event(
-        type="published", model=request.model or "", tag=request.tag, results=request.results, kwargs=request.kwargs
+        type="published",
+        model=request.model or "",
+        tag=json_value(request.tag, "tag"),
+        results=request.results,
+        kwargs={key: json_value(value, key) for key, value in request.kwargs.items()},
     )
 
 

@@ -222,6 +222,16 @@ def test_a_wrong_header_gets_a_typed_error(wire, header, code):
     assert len(reply["message"]) < 1000
 
 
+@pytest.mark.parametrize("kind", ["tag", "kwargs"])
+def test_what_is_nested_very_deep_cannot_be_published_and_stops_no_forgetting(wire, client, kind):
+    tag, kwargs = ("[" * 500 + "]" * 500, "{}") if kind == "tag" else ("null", '{"a": ' * 500 + "1" + "}" * 500)
+    text = f'{{"op": "publish_analytics", "results": [], "tag": {tag}, "kwargs": {kwargs}}}'
+    reply = wire.ask(text.encode())
+    assert reply["code"] == "cannot-publish"
+    assert "nested deeper than 16 levels" in reply["message"]
+    client.forget(7)
+
+
 def test_a_change_that_works_is_not_spoilt_by_one_that_fails_in_the_same_turn(wire, client):
     wire.socket.send_multipart([b"", b'{"op": "remove_from_gallery", "id": 999}'])
     wire.socket.send_multipart([b"", b'{"op": "set_label", "id": 1, "label": "Ann"}'])
