@@ -358,6 +358,15 @@ def test_a_worker_that_talks_nonsense_is_replaced(rig, nonsense):
     assert pair_of(built.ask()[0]) == LITE
 
 
+@pytest.mark.parametrize("nonsense", [[b"ready", b"{}"], [b"ready", b'{"x": ' + b"[" * 100_000]])
+def test_a_worker_that_talks_nonsense_before_it_is_ready_is_replaced(rig, nonsense):
+    built = rig([LITE])
+    built.turn()
+    built.in_place_of(next(iter(built.pool._crew))).send(nonsense)
+    built.until(built.on(LITE))
+    assert pair_of(built.ask()[0]) == LITE
+
+
 def test_a_worker_that_closes_its_pipe_is_replaced_and_its_request_answered(rig):
     built = rig([LITE])
     built.until(built.on(LITE))

@@ -150,7 +150,7 @@ class Pool:
             worker.process.kill()
         except BackendError as error:
             self._lost(worker, str(error), now)
-        except (msgspec.MsgspecError, LookupError, ValueError):
+        except (msgspec.MsgspecError, LookupError, ValueError, RecursionError):
             log.debug("%s sends nonsense", worker.name, exc_info=True)
             self._lost(worker, "sent nonsense", now)
 
