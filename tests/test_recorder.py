@@ -11,8 +11,6 @@ from reidd import protocol
 from reidd.daemon.auditing import Unwritten
 from reidd.daemon.changes import Change
 from reidd.daemon.envelope import Caller
-from reidd.daemon.forgets import Forgets
-from reidd.daemon.jobs import Job, Outcome
 from reidd.daemon.recorder import MAX_WAITING, Recorder
 from reidd.errors import BusyError, DeadlineError, StorageUnavailableError, UnknownIdError
 from reidd.gallery import Act, tables
@@ -30,13 +28,8 @@ def gallery(tmp_path):
 
 
 @pytest.fixture
-def forgets():
-    return Forgets()
-
-
-@pytest.fixture
-def recorder(gallery, forgets):
-    recorder = Recorder(gallery, GalleryService(gallery), Unwritten(), forgets)
+def recorder(gallery):
+    recorder = Recorder(gallery, GalleryService(gallery), Unwritten())
     yield recorder
     recorder.close()
 
@@ -143,13 +136,26 @@ def test_what_waits_until_its_deadline_is_not_done(recorder, gallery):
     assert gallery.ids() == [3]
 
 
-def test_an_addition_that_a_forget_has_overtaken_while_it_waited_is_refused(recorder, gallery, forgets):
-    request = protocol.AddToGallery(id=7, parts=[protocol.Encoded()])
-    job = Job(SOMEBODY, request, b"", [], time.monotonic() + request.deadline_ms / 1000)
-    recorder.ask(addition(7, outcome=Outcome(job, [])))
-    forgets.note(7, time.monotonic())
-    assert [type(answer) for answer in answers(recorder.begin())] == [UnknownIdError]
-    assert gallery.ids() == []
+def asked(request, at):
+    """A change that was asked for at a time."""
+    features = feature(7) if isinstance(request, protocol.AddToGallery) else None
+    return Change(SOMEBODY, request, at + request.deadline_ms / 1000, features)
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["in one batch", "in two batches"])
+@pytest.mark.parametrize(("before_s", "held"), [(0.1, []), (-0.1, [7])])
+def test_what_was_asked_before_a_forget_enrols_nobody_after_it(recorder, gallery, before_s, held, together):
+    now = time.monotonic()
+    # A worker had to look at the image first, so the addition comes behind.
+    recorder.ask(asked(protocol.Forget(id=7), now))
+    if not together:
+        recorder.begin()
+    recorder.ask(asked(protocol.AddToGallery(id=7, parts=[protocol.Encoded()]), now - before_s))
+    settled = answers(recorder.begin())
+    while not recorder.idle:
+        settled += wait_for(recorder) + answers(recorder.begin())
+    assert gallery.ids() == held
+    assert any(isinstance(answer, UnknownIdError) for answer in settled) is not bool(held)
 
 
 def test_no_more_wait_than_there_is_room_for(recorder):

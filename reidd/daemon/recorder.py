@@ -24,8 +24,9 @@ class Recorder:
     batch, and one sync of the disk.
     """
 
-    def __init__(self, gallery: Gallery, service: GalleryService, unwritten: Unwritten, forgets: Forgets):
-        self._gallery, self._service, self._unwritten, self._forgets = gallery, service, unwritten, forgets
+    def __init__(self, gallery: Gallery, service: GalleryService, unwritten: Unwritten):
+        self._gallery, self._service, self._unwritten = gallery, service, unwritten
+        self._forgets = Forgets()
         self._waiting: deque[Change] = deque()
         self._waiting_bytes = 0
         self._batch: Batch | None = None
@@ -116,8 +117,7 @@ class Recorder:
     def _allowed(self, change: Change, settled: list[Settled]) -> bool:
         """Whether no `forget` has overtaken a request; else that is what came of it."""
         try:
-            if change.outcome is not None:
-                self._forgets.check(change.outcome.job)
+            self._forgets.heed(change)
         except UnknownIdError as error:
             settled.append((change, error))
             return False

@@ -14,7 +14,6 @@ from reidd.daemon.auditing import Unwritten, act, key_acts
 from reidd.daemon.changes import Change, Settled, unforeseen
 from reidd.daemon.envelope import Caller, opened
 from reidd.daemon.events import identified, loaded, published
-from reidd.daemon.forgets import Forgets
 from reidd.daemon.front import Arrival, Front
 from reidd.daemon.housekeeping import Housekeeping
 from reidd.daemon.jobs import Job, Outcome
@@ -58,9 +57,9 @@ class Server:
         self._gallery, self._service = gallery, GalleryService(gallery)
         self._model, self._wakeup, self._ring, self._analytics = model, wakeup, ring, analytics
         self._retries = Retries(known=gallery.answers(WINDOW_S), now=time.monotonic())
-        self._forgets, self._unwritten = Forgets(), Unwritten()
+        self._unwritten = Unwritten()
         self._unwritten.note(Act(who="daemon", what="started", keys=front.key_names))
-        self._recorder = Recorder(gallery, self._service, self._unwritten, self._forgets)
+        self._recorder = Recorder(gallery, self._service, self._unwritten)
         self._housekeeping = Housekeeping(gallery, publisher, self._unwritten, audit_days)
         self._started = time.monotonic()
         self._epoll = select.epoll()
@@ -223,7 +222,6 @@ class Server:
     def _forgot(self, receipt: protocol.Receipt) -> protocol.Receipt:
         """Let the rest of the core forget too, now that the gallery has, and say which files were out of reach."""
         self._publisher.forget(receipt.id)
-        self._forgets.note(receipt.id, time.monotonic())
         left = [*receipt.not_reached, *self._gallery.remains()]
         return msgspec.structs.replace(receipt, not_reached=left)
 
