@@ -7,7 +7,7 @@ from reidd.daemon.envelope import Caller
 from reidd.daemon.retries import MAX_REMEMBERED, Repeat, Retries, key_of
 from reidd.keys import User
 
-A, B = Caller((b"a", b"")), Caller((b"b", b""))
+A, B, C = (Caller((name, b"")) for name in (b"a", b"b", b"c"))
 REMOVE = protocol.RemoveFromGallery(request="42", id=7)
 ADD = protocol.AddToGallery(request="42", id=7, parts=[protocol.Encoded()])
 
@@ -32,7 +32,7 @@ def test_what_changes_nothing_or_has_no_request_id_is_never_a_repeat():
 def test_the_first_answer_is_given_again():
     retries, key = Retries(), key_of(REMOVE, [])
     assert retries.noted(key, A, 0) is Repeat.FIRST
-    assert retries.finished(key, b"answer") == []
+    assert retries.finished(key, b"answer", 1) == []
     assert retries.noted(key, B, 1) == b"answer"
 
 
@@ -40,28 +40,37 @@ def test_who_repeats_while_the_first_is_under_way_is_answered_with_it():
     retries, key = Retries(), key_of(REMOVE, [])
     retries.noted(key, A, 0)
     assert retries.noted(key, B, 1) is Repeat.UNDER_WAY
-    assert retries.finished(key, b"answer") == [B]
+    assert retries.finished(key, b"answer", 1) == [B]
 
 
 def test_what_failed_may_be_tried_again():
     retries, key = Retries(), key_of(REMOVE, [])
     retries.noted(key, A, 0)
-    retries.finished(key, None)
+    retries.finished(key, None, 1)
     assert retries.noted(key, A, 1) is Repeat.FIRST
 
 
 def test_after_the_window_it_is_a_new_change():
     retries, key = Retries(window_s=60), key_of(REMOVE, [])
     retries.noted(key, A, 0)
-    retries.finished(key, b"answer")
-    assert retries.noted(key, A, 59.9) == b"answer"
-    assert retries.noted(key, A, 60.1) is Repeat.FIRST
+    retries.finished(key, b"answer", 20)
+    assert retries.noted(key, A, 79.9) == b"answer"
+    assert retries.noted(key, A, 80.1) is Repeat.FIRST
+
+
+def test_a_change_that_takes_longer_than_the_window_is_made_once_and_all_who_asked_are_answered():
+    retries, key = Retries(window_s=60), key_of(REMOVE, [])
+    retries.noted(key, A, 0)
+    retries.noted(key, B, 59)
+    assert retries.noted(key, C, 599) is Repeat.UNDER_WAY
+    assert retries.finished(key, b"answer", 600) == [B, C]
+    assert retries.noted(key, A, 659) == b"answer"
 
 
 def test_a_flood_of_changes_is_forgotten_oldest_first():
     retries = Retries()
     for number in range(MAX_REMEMBERED + 1):
         retries.noted(b"%d" % number, A, 0)
-        retries.finished(b"%d" % number, b"answer")
+        retries.finished(b"%d" % number, b"answer", 1)
     assert retries.noted(b"1", A, 1) == b"answer"
     assert retries.noted(b"0", A, 1) is Repeat.FIRST

@@ -2,8 +2,8 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 import msgspec
 
@@ -22,21 +22,21 @@ class Repeat(Enum):
     UNDER_WAY = "under way"
 
 
-@dataclass
-class _Attempt:
+class _Answer(NamedTuple):
     until: float
-    others: list[Caller] = field(default_factory=list)
-    reply: bytes | None = None
+    reply: bytes
 
 
 class Retries:
-    """Changes of the last minute by their request id and content, with their answers."""
+    """Changes that are under way or were made in the last minute, by their request id and content."""
 
     def __init__(self, window_s: float = WINDOW_S, known: Mapping[bytes, bytes] | None = None, now: float = 0.0):
         """Begin with the answers that are `known` from before this process."""
         self._window_s = window_s
-        # In the order they came in, which is the order they grow old in.
-        self._attempts = {key: _Attempt(now + window_s, reply=reply) for key, reply in (known or {}).items()}
+        self._under_way: dict[bytes, list[Caller]] = {}
+        """However long they take; with those who repeat them."""
+        # In the order they were given, which is the order they grow old in.
+        self._answers = {key: _Answer(now + window_s, reply) for key, reply in (known or {}).items()}
 
     def noted(self, key: bytes, client: Caller, now: float) -> bytes | Repeat:
         """Return the answer to a repeat, or say that it is the first, or that the first is under way.
@@ -44,33 +44,29 @@ class Retries:
         In the last case `finished` names the client among those to answer.
         """
         self._forget_old(now)
-        attempt = self._attempts.get(key)
-        if attempt is None:
-            if len(self._attempts) == MAX_REMEMBERED:
-                del self._attempts[next(iter(self._attempts))]
-            self._attempts[key] = _Attempt(now + self._window_s)
-            return Repeat.FIRST
-        if attempt.reply is None:
-            attempt.others.append(client)
+        if (answer := self._answers.get(key)) is not None:
+            return answer.reply
+        if (others := self._under_way.get(key)) is not None:
+            others.append(client)
             return Repeat.UNDER_WAY
-        return attempt.reply
+        self._under_way[key] = []
+        return Repeat.FIRST
 
-    def finished(self, key: bytes, reply: bytes | None) -> list[Caller]:
+    def finished(self, key: bytes, reply: bytes | None, now: float) -> list[Caller]:
         """Remember an answer, or with None that it failed and may be tried again; return who else waits for it."""
-        attempt = self._attempts.get(key)
-        if attempt is None:
+        others = self._under_way.pop(key, None)
+        if others is None:
             return []
-        others, attempt.others, attempt.reply = attempt.others, [], reply
-        if reply is None:
-            del self._attempts[key]
+        if reply is not None:
+            self._answers[key] = _Answer(now + self._window_s, reply)
         return others
 
     def _forget_old(self, now: float) -> None:
-        while self._attempts:
-            key = next(iter(self._attempts))
-            if self._attempts[key].until > now:
+        while self._answers:
+            key, answer = next(iter(self._answers.items()))
+            if answer.until > now and len(self._answers) <= MAX_REMEMBERED:
                 return
-            del self._attempts[key]
+            del self._answers[key]
 
 
 def key_of(request: protocol.AnyRequest, frames: Sequence[bytes], user: User | None = None) -> bytes:

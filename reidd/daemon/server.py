@@ -230,7 +230,7 @@ class Server:
         if isinstance(reply, protocol.Results) and not may_see_scores(client.user):
             reply, frames = coarse_reply(reply), (b"",)
         encoded = protocol.encode(reply)
-        for caller in (client, *self._retries.finished(client.retry, encoded)):
+        for caller in (client, *self._retries.finished(client.retry, encoded, time.monotonic())):
             self._front.reply(caller, [encoded, *frames])
         # Afterwards: whoever asked is waiting, a subscriber is not.
         for event in answer.events:
@@ -238,7 +238,7 @@ class Server:
 
     def _fail(self, client: Caller, request: str, error: ReiddError) -> None:
         reply = protocol.encode(protocol.failed(error, request))
-        for caller in (client, *self._retries.finished(client.retry, None)):
+        for caller in (client, *self._retries.finished(client.retry, None, time.monotonic())):
             self._front.reply(caller, [reply])
 
     def _status(self, request: protocol.Status, client: Caller) -> protocol.StatusReply:
