@@ -27,6 +27,14 @@ def enrol(identifier, crops):
         identifier.add_to_gallery(image, id)
 
 
+def eventually(condition, timeout=10.0):
+    """Wait until something is so; fail when it never is."""
+    until = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < until, "it never came to be"
+        time.sleep(0.01)
+
+
 class Daemon:
     """A daemon process in folders of its own, whose paths are short enough for a socket."""
 
@@ -50,6 +58,11 @@ class Daemon:
 
     def client(self, timeout: float = 10.0) -> reidd.Client:
         return reidd.Client(self.endpoint, timeout=timeout)
+
+    def workers(self) -> list[int]:
+        """The pids of its worker processes."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [int(pid) for pid in children]
 
     def end(self, number: int = signal.SIGTERM) -> float:
         """Send a signal, wait for the end, and return how many seconds it took."""

@@ -6,7 +6,7 @@ import select
 import signal
 import socket
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -84,48 +84,18 @@ def serve(settings: Settings) -> None:
         check_files()
         folders.claim(settings.runtime, "--runtime-folder")
         folders.claim(settings.state, "--state-folder")
-        for folder in {settings.runtime, settings.state}:
+        for folder in dict.fromkeys((settings.runtime, settings.state)):
             stack.enter_context(folders.held(folder))
         asked_to_stop, wakeup = _heed_signals(stack)
         memory.keep_private()
         memory.bound(settings.capacity, settings.model.extras.dim or MOST_DIM, tcp=settings.tcp is not None)
-        given = inherited()
-        requests = bound(stack, settings.runtime / places.SOCKET, mode=0o660, given=given)
-        analytics = bound(stack, settings.runtime / places.ANALYTICS, mode=0o660, given=given)
-        pool = _pool(stack, settings)
-        try:
-            gallery = stack.enter_context(_gallery(settings, pool, asked_to_stop))
-            _wait_for_worker(pool, asked_to_stop)
-        except Stopped:
-            return
-        door = _door(stack, settings)
-        front = stack.enter_context(closing(Front(requests, door, settings.rates or Rates())))
-        feed = stack.enter_context(closing(Feed(analytics, partial(Null, Kind.PUB), REST_OF_FILES)))
-        server = Server(
-            front=front,
-            pool=pool,
-            publisher=Publisher(feed, settings.model.id, door),
-            gallery=gallery,
-            model=settings.model,
-            wakeup=wakeup,
-            ring=settings.runtime / places.RING,
-            analytics=f"ipc://{settings.runtime / places.ANALYTICS}",
-            audit_days=settings.audit_days,
-        )
-        for sentence in gallery.damage:
-            log.warning("stored gallery: %s", sentence)
-        memory.give_back()
-        notify("READY=1")
-        log.info(
-            "ready: %s with %d instances on ipc://%s",
-            settings.model.id,
-            gallery.count(),
-            settings.runtime / places.SOCKET,
-        )
-        server.run(asked_to_stop)
+        with suppress(Stopped):
+            server = _server(stack, settings, asked_to_stop, wakeup)
+            notify("READY=1")
+            server.run(asked_to_stop)
         notify("STOPPING=1")
         # Stopped for good: a runtime folder on a disk would keep the features. After a crash readers still have them.
-        stack.callback((settings.runtime / places.RING).unlink, missing_ok=True)
+        (settings.runtime / places.RING).unlink(missing_ok=True)
         log.info("stopping")
 
 
@@ -133,33 +103,61 @@ class Signals:
     """Whether a signal has asked the process to end."""
 
     def __init__(self) -> None:
-        self.stop = False
+        self._asked = False
 
     def __call__(self) -> bool:
         """Say whether one has come."""
-        return self.stop
+        return self._asked
+
+    def heed(self, *_: object) -> None:
+        """Remember that one has come. No more, for it may interrupt anything, a line of the log too."""
+        self._asked = True
 
 
 def _heed_signals(stack: ExitStack) -> tuple[Signals, socket.socket]:
     """SIGTERM, SIGINT and SIGHUP set a flag; these and SIGCHLD make the wake-up socket readable, which ends a poll."""
     asked = Signals()
-
-    def ask(number: int, _: object) -> None:
-        log.debug("signal %d", number)
-        asked.stop = True
-
     receiver, sender = socket.socketpair()
     for end in (receiver, sender):
         end.setblocking(False)
         stack.callback(end.close)
-    signal.signal(signal.SIGTERM, ask)
-    signal.signal(signal.SIGINT, ask)
+    signal.signal(signal.SIGTERM, asked.heed)
+    signal.signal(signal.SIGINT, asked.heed)
     # A terminal that closes sends this one, unless `nohup` forbade it.
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, ask)
+        signal.signal(signal.SIGHUP, asked.heed)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     stack.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False))
     return asked, receiver
+
+
+def _server(stack: ExitStack, settings: Settings, asked_to_stop: Signals, wakeup: socket.socket) -> Server:
+    """Open all that the server works with; it is ready. Raises Stopped when a signal comes first."""
+    given = inherited()
+    requests = bound(stack, settings.runtime / places.SOCKET, mode=0o660, given=given)
+    analytics = bound(stack, settings.runtime / places.ANALYTICS, mode=0o660, given=given)
+    pool = _pool(stack, settings)
+    gallery = stack.enter_context(_gallery(settings, pool, asked_to_stop))
+    for sentence in gallery.damage:
+        log.warning("stored gallery: %s", sentence)
+    _wait_for_worker(pool, asked_to_stop)
+    door = _door(stack, settings)
+    front = stack.enter_context(closing(Front(requests, door, settings.rates or Rates())))
+    feed = stack.enter_context(closing(Feed(analytics, partial(Null, Kind.PUB), REST_OF_FILES)))
+    server = Server(
+        front=front,
+        pool=pool,
+        publisher=Publisher(feed, settings.model.id, door),
+        gallery=gallery,
+        model=settings.model,
+        wakeup=wakeup,
+        ring=settings.runtime / places.RING,
+        analytics=f"ipc://{settings.runtime / places.ANALYTICS}",
+        audit_days=settings.audit_days,
+    )
+    memory.give_back()
+    log.info("ready: %s with %d instances on ipc://%s", settings.model.id, gallery.count(), requests.getsockname())
+    return server
 
 
 def _pool(stack: ExitStack, settings: Settings) -> Pool:

@@ -1,8 +1,11 @@
 """Telling systemd that the service is ready, alive or stopping (sd_notify(3))."""
 
+import logging
 import math
 import os
 import socket
+
+log = logging.getLogger(__name__)
 
 
 def notify(state: str) -> None:
@@ -11,9 +14,14 @@ def notify(state: str) -> None:
     if not address:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-        # A leading @ stands for the zero byte of an abstract address.
-        channel.connect("\0" + address[1:] if address.startswith("@") else address)
-        channel.sendall(state.encode())
+        # The loop waits for nobody.
+        channel.setblocking(False)
+        try:
+            # A leading @ stands for the zero byte of an abstract address.
+            channel.connect("\0" + address[1:] if address.startswith("@") else address)
+            channel.send(state.encode())
+        except OSError as error:
+            log.warning("the service manager was not told %s: %s", state, error.strerror)
 
 
 class Watchdog:
