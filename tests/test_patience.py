@@ -3,11 +3,11 @@
 import pytest
 
 from reidd import protocol
-from reidd.daemon.crew import Worker
 from reidd.daemon.envelope import Caller
 from reidd.daemon.jobs import Job
 from reidd.daemon.orders import Ready
 from reidd.daemon.patience import Patience
+from reidd.daemon.process import Worker
 from reidd.engines import Accelerator, Engine
 
 PAIR = (Engine.TFLITE, Accelerator.CPU)

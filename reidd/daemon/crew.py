@@ -1,87 +1,24 @@
 """The worker processes: started, ended, reaped, and how many of them there should be on which pair."""
 
 import logging
-import signal
-import socket
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import partial
 from select import epoll
 
-import msgspec
-
-from reidd import confinement, protocol
-from reidd.daemon.jobs import Job
+from reidd import protocol
 from reidd.daemon.ladder import Ladder
-from reidd.daemon.orders import Orders, Pair, Ready, Refusal, spoken
-from reidd.daemon.pipes import CoreEnd
+from reidd.daemon.orders import Orders, Pair, Refusal, spoken
+from reidd.daemon.process import Worker, launched
 from reidd.engines import Accelerator
+from reidd.errors import BackendError
 
 log = logging.getLogger(__name__)
 
 MAX_PAUSE_S = 30.0
-
-
-@dataclass(eq=False)
-class Worker:
-    """One worker process and what it is doing."""
-
-    process: "subprocess.Popen[bytes]"
-    pipe: CoreEnd
-    name: str
-    since: float
-    """When it was started, began to load a pair, or got its job."""
-    offer: Sequence[Pair] = ()
-    """The pairs it may try."""
-    trying: Pair | None = None
-    ready: Ready | None = None
-    job: Job | None = None
-    ahead: Job | None = None
-    """The job after that one, which it has been sent already."""
-    answered: bool = False
-    """The client of its job has been answered already, because its time was up."""
-    candidate: bool = False
-    """It tries a better pair; the others go on meanwhile."""
-    retiring: bool = False
-    used: float = 0.0
-
-    def offered(self, pair: Pair) -> Pair:
-        """Return a pair that it names; a ValueError when it may not try that one."""
-        if pair not in self.offer:
-            raise ValueError(pair)
-        return pair
-
-    @property
-    def pair(self) -> Pair:
-        """The pair it runs; only for one that is ready."""
-        assert self.ready is not None  # noqa: S101
-        return self.ready.pair
-
-    @property
-    def idle(self) -> bool:
-        """Whether it can take a job."""
-        return self.ready is not None and self.job is None and not self.retiring and self.pipe.open
-
-    def begin(self, job: Job, now: float) -> None:
-        """Note that it is at a job from now on."""
-        self.job, self.answered, self.since, self.used = job, False, now, now
-
-    def finish(self, now: float) -> None:
-        """Note that its job is done, and that it is at the next one, if it was sent one."""
-        job, self.job, self.ahead = self.ahead, None, None
-        if job is not None:
-            self.begin(job, now)
-
-    def death(self) -> str | None:
-        """How its process ended, or None while it runs."""
-        status = self.process.poll()
-        if status is None:
-            return None
-        return f"died ({signal.Signals(-status).name if status < 0 else f'status {status}'})"
 
 
 class Crew:
@@ -129,34 +66,29 @@ class Crew:
         working = self.working()
         if len(regulars) < self.size:
             for _ in range(self.size - len(regulars)):
-                self._start_regular(self.ladder.offer(now, cautious=not working), now)
+                self._try_start(self.ladder.offer(now, cautious=not working), now)
         elif len(working) >= self.size and not any(w.candidate for w in self):
             worst = working[self.size - 1].pair
             if (better := self.ladder.better(worst, now)) is not None:
-                self.start([better], now, candidate=True)
+                self._try_start([better], now, candidate=True)
             elif len(regulars) == self.size and self._lean_on_one_device(working):
                 lower = [
                     pair
                     for pair in self.ladder.offer(now, cautious=False)
                     if self.ladder.rank(pair) > self.ladder.rank(worst)
                 ]
-                self._start_regular(lower, now)
+                self._try_start(lower, now)
         self._dismiss(working)
 
     def start(self, pairs: Sequence[Pair], now: float, *, candidate: bool = False) -> Worker:
-        """Start a worker that tries these pairs in order."""
+        """Start a worker that tries these pairs in order. Raises BackendError when there can be no more processes."""
         self._started += 1
         name = f"worker-{self._started}"
-        ours, theirs = socket.socketpair()
-        orders = msgspec.json.encode(self._orders(name, pairs, theirs.fileno())).decode()
-        with theirs, confinement.uninterrupted():
-            process = subprocess.Popen(  # noqa: S603  (our own interpreter and module)
-                [sys.executable, "-m", "reidd.daemon.worker", orders],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-            )
-        pipe = CoreEnd(ours, self.watch)
+        orders = partial(self._orders, name, pairs)
+        try:
+            process, pipe = launched(orders, self.watch)
+        except OSError as error:
+            raise BackendError(f"no worker can be started: {error.strerror}") from None
         worker = Worker(process, pipe, name, since=now, offer=list(pairs), candidate=candidate)
         self._workers[pipe.fileno()] = worker
         return worker
@@ -183,8 +115,7 @@ class Crew:
         """Let the pair of a worker that was lost rest; without one, start the next worker later."""
         pair = worker.ready.pair if worker.ready else worker.trying
         if pair is None:
-            self._stillborn += 1
-            self._not_before = now + min(MAX_PAUSE_S, 0.1 * 2 ** min(self._stillborn, 20))
+            self._wait(now)
             log.warning("%s %s before it loaded anything", worker.name, reason)
             return
         pause_s = self.ladder.failed(pair, reason, now)
@@ -227,9 +158,19 @@ class Crew:
         self._workers.clear()
         self.watch.close()
 
-    def _start_regular(self, pairs: Sequence[Pair], now: float) -> None:
-        if pairs and now >= self._not_before:
-            self.start(pairs, now)
+    def _try_start(self, pairs: Sequence[Pair], now: float, *, candidate: bool = False) -> None:
+        if not pairs or now < self._not_before:
+            return
+        try:
+            self.start(pairs, now, candidate=candidate)
+        except BackendError as error:
+            self._wait(now)
+            log.warning("%s; next try in %.1f s", error, self._not_before - now)
+
+    def _wait(self, now: float) -> None:
+        """Start the next worker later, for this one came to nothing whatever its pair."""
+        self._stillborn += 1
+        self._not_before = now + min(MAX_PAUSE_S, 0.1 * 2 ** min(self._stillborn, 20))
 
     def _lean_on_one_device(self, working: Sequence[Worker]) -> bool:
         """Whether one device's failure would leave nobody: then a reserve on another pair waits, loaded."""

@@ -1,8 +1,9 @@
 """Which worker gets which job, and when: at once where one is idle, and ahead of time where nobody loses by it."""
 
-from reidd.daemon.crew import Crew, Worker
+from reidd.daemon.crew import Crew
 from reidd.daemon.jobs import Job, Line
 from reidd.daemon.patience import Patience
+from reidd.daemon.process import Worker
 
 
 class Dispatch:

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from reidd.daemon.crew import Worker
 from reidd.daemon.jobs import Job
+from reidd.daemon.process import Worker
 
 HANG_S = 1.0
 """For one image. Half of a request's usual time, so that the other half is left for the next pair."""

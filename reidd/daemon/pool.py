@@ -9,12 +9,13 @@ import msgspec
 
 from reidd import protocol
 from reidd.daemon.course import Course, Move
-from reidd.daemon.crew import Crew, Worker
+from reidd.daemon.crew import Crew
 from reidd.daemon.dispatch import Dispatch
 from reidd.daemon.jobs import Job, Line, Outcome
 from reidd.daemon.ladder import Ladder, Rung
 from reidd.daemon.orders import ANSWER, FAILED, FAULT, READY, TRYING, Orders, Pair, Ready, Refusal
 from reidd.daemon.patience import Patience
+from reidd.daemon.process import Worker
 from reidd.daemon.switch import Switch
 from reidd.errors import BackendError, BackendUnavailableError, DeadlineError
 

@@ -3,9 +3,10 @@
 import time
 
 from reidd import protocol
-from reidd.daemon.crew import Crew, Worker
+from reidd.daemon.crew import Crew
 from reidd.daemon.jobs import Job, Outcome
 from reidd.daemon.orders import Pair, spoken
+from reidd.daemon.process import Worker
 from reidd.errors import BackendUnavailableError, BusyError, DeadlineError, ReiddError
 
 
