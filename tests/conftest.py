@@ -11,6 +11,8 @@ import machine
 import numpy as np
 import pytest
 from commands import Commands
+from fake_edgetpu import FakeEdgeTPU
+from pools import LITE, STICK, Rig
 from subjects import Daemon, crops
 
 import reidd
@@ -99,6 +101,27 @@ def in_process() -> Iterator[reidd.ReIdentification]:
 def identifier(request):
     """The published API, answered in this process and by a daemon: both must behave alike."""
     return request.getfixturevalue("in_process" if request.param == "in process" else "client")
+
+
+@pytest.fixture
+def stick(tmp_path, monkeypatch):
+    made = FakeEdgeTPU(tmp_path)
+    for name, value in made.env.items():
+        monkeypatch.setenv(name, value)
+    return made
+
+
+@pytest.fixture
+def rig(stick, short_folder):
+    made = []
+
+    def build(pairs=(STICK, LITE), **options):
+        made.append(Rig(stick, short_folder, pairs, **options))
+        return made[-1]
+
+    yield build
+    for one in made:
+        one.close()
 
 
 @pytest.fixture(scope="session")

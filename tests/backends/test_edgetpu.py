@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import reidd_edgetpu
-from fake_edgetpu import FakeEdgeTPU, write_model
+from fake_edgetpu import write_model
 from reidd_edgetpu import Device, EdgeTPU, device_obstacle, devices, try_apart
 
 from reidd.engines import Accelerator, Engine
@@ -25,14 +25,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Exception ignored in. <function Delegate.__del__"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-
-
-@pytest.fixture
-def stick(tmp_path, monkeypatch) -> FakeEdgeTPU:
-    made = FakeEdgeTPU(tmp_path)
-    for name, value in made.env.items():
-        monkeypatch.setenv(name, value)
-    return made
 
 
 class TestStandIn(BackendContract):
