@@ -63,6 +63,18 @@ def test_very_many_topics_are_passed_over(feed, subscriber):
     serve(feed, lambda: len(wanted(feed)) == MAX_TOPICS and not feed.waiting)
 
 
+def test_who_comes_and_goes_leaves_nothing_behind_though_nothing_is_published(feed, path):
+    with zmq.Context() as context:
+        for _ in range(5):
+            with context.socket(zmq.SUB) as passer_by:
+                passer_by.connect(f"ipc://{path}")
+                passer_by.subscribe("")
+                serve(feed, lambda: feed._served.names)
+                serve(feed, lambda: set(feed._topics) >= set(feed._served.names))
+            serve(feed, lambda: not feed._served.names)
+    assert len(feed._topics) <= 1
+
+
 def test_who_left_is_forgotten(feed, subscriber):
     subscriber.subscribe("")
     serve(feed, lambda: wanted(feed) == [b""])

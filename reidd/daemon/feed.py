@@ -34,6 +34,9 @@ class Feed:
     def turn(self) -> None:
         """Heed what subscribers ask for."""
         for (name, said, *_), _, _ in self._served.messages(HEARD_PER_TURN):
+            if name not in self._topics:
+                # Else, on a day without events, all who ever came would be remembered.
+                self._forget_who_left()
             topics = self._topics.setdefault(name, set())
             if said[:1] == SUBSCRIBE and len(topics) < MAX_TOPICS:
                 topics.add(said[1:])
@@ -44,8 +47,7 @@ class Feed:
         """Send one event; whoever does not read loses some, and nobody waits."""
         # Who subscribed while the change was being made ought to hear of it.
         self.turn()
-        here = self._served.names
-        self._topics = {name: topics for name, topics in self._topics.items() if name in here}
+        self._forget_who_left()
         for name, topics in self._topics.items():
             if any(topic.startswith(wanted) for wanted in topics):
                 self._served.send(name, [topic, event])
@@ -57,3 +59,7 @@ class Feed:
     def close(self) -> None:
         """Close all connections. Twice is fine."""
         self._served.close()
+
+    def _forget_who_left(self) -> None:
+        here = self._served.names
+        self._topics = {name: topics for name, topics in self._topics.items() if name in here}
