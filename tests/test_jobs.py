@@ -41,6 +41,16 @@ def test_a_client_that_comes_back_waits_its_turn():
     assert [line.next().client.connection.decode() for _ in range(3)] == ["b", "a", "c"]
 
 
+def test_clients_of_this_machine_and_of_tcp_are_not_mistaken_for_each_other():
+    line = Line(10)
+    near, *far = [job("1"), job("1"), job("1")]
+    for one in far:
+        one.client = one.client._replace(remote=True)
+        line.join(one, retry_after_s=1)
+    line.join(near, retry_after_s=1)
+    assert [line.next() for _ in range(3)] == [far[0], near, far[1]]
+
+
 def test_a_full_line_says_when_to_try_again():
     line = Line(2)
     joined(line, "ab")

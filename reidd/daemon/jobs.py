@@ -47,7 +47,7 @@ class Line:
     def __init__(self, max_waiting: int):
         self.max_waiting = max_waiting
         self._again: list[Job] = []
-        self._turns: dict[bytes, deque[Job]] = {}
+        self._turns: dict[tuple[bool, bytes], deque[Job]] = {}
         self._length = 0
 
     def __len__(self) -> int:
@@ -68,7 +68,7 @@ class Line:
             raise BusyError(
                 f"{self.max_waiting} requests are waiting already; try again in {retry_after_s:.1f} s", retry_after_s
             )
-        self._turns.setdefault(job.client.connection, deque()).append(job)
+        self._turns.setdefault(_whose(job), deque()).append(job)
         self._length += 1
 
     def rejoin(self, job: Job, reason: str, now: float) -> ReiddError | None:
@@ -115,7 +115,12 @@ class Line:
         if job in self._again:
             self._again.remove(job)
             return
-        jobs = self._turns[job.client.connection]
+        jobs = self._turns[_whose(job)]
         jobs.remove(job)
         if not jobs:
-            del self._turns[job.client.connection]
+            del self._turns[_whose(job)]
+
+
+def _whose(job: Job) -> tuple[bool, bytes]:
+    """The client whose turn it takes: each socket counts its own connections."""
+    return job.client.remote, job.client.connection
