@@ -1,5 +1,6 @@
 """The door proves itself shut: at the start, and again and again while it serves."""
 
+import resource
 import socket
 import sys
 import time
@@ -12,6 +13,7 @@ from zmq.utils import monitor
 from reidd import keys
 from reidd.connection import secure
 from reidd.daemon import door as doors
+from reidd.daemon import served_socket, stranger
 from reidd.daemon.door import Door
 from reidd.daemon.sockets import Addresses
 from reidd.daemon.zmtp import Null
@@ -100,6 +102,18 @@ def test_it_shuts_for_good_when_a_random_key_is_let_in_later(door, client, folde
 
 
 def test_it_stays_open_when_the_proof_holds_again(door, monkeypatch):
+    monkeypatch.setattr(door, "_next_proof", 0.0)
+    turn_until(door, lambda: door._next_proof > 0)
+    assert door.shut is None
+
+
+def test_a_door_that_is_full_stays_open(door, client, folder, monkeypatch):
+    monkeypatch.setattr(stranger, "PROOF_WITHIN_S", 0.5)
+    monkeypatch.setattr(served_socket, "SPARE_FILES", resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 6)
+    known = keys.new(folder, "known", [Role.QUERY])
+    for _ in range(2):
+        client(zmq.DEALER, door.endpoint, known).send(b"")
+    turn_until(door, lambda: len(door._requests.names) == 2 and not door._requests._silent)
     monkeypatch.setattr(door, "_next_proof", 0.0)
     turn_until(door, lambda: door._next_proof > 0)
     assert door.shut is None

@@ -18,6 +18,7 @@ class Stranger:
 
     def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", address: str, server_public: str):
         self._until = time.monotonic() + PROOF_WITHIN_S
+        self._turned_away = False
         self._socket = context.socket(zmq.DEALER)
         public, secret = zmq.curve_keypair()
         self._socket.setsockopt(zmq.LINGER, 0)
@@ -28,14 +29,19 @@ class Stranger:
         self._socket.connect(address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:"))
 
     def refused(self, now: float) -> bool | None:
-        """True once it was turned away, False when it was let in or nothing happened in time, None before."""
-        if self._seen.poll(0):
+        """True when its key was turned away, False when it was let in or nothing came of it in time, None before.
+
+        Where the door is full, or drops it half way, libzmq tries again; if so each time, it was not let in either.
+        """
+        while self._seen.poll(0):
             # Here, for it brings asyncio along, which a daemon without tcp never needs.
             from zmq.utils import monitor
 
             event = monitor.recv_monitor_message(self._seen)["event"]
-            return bool(event == zmq.EVENT_HANDSHAKE_FAILED_AUTH)
-        return False if now > self._until else None
+            if event != zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+                return bool(event == zmq.EVENT_HANDSHAKE_FAILED_AUTH)
+            self._turned_away = True
+        return self._turned_away if now > self._until else None
 
     def close(self) -> None:
         """Go away."""
