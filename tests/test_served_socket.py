@@ -1,6 +1,9 @@
 """Clients of a socket of ours: ZeroMQ's own ones, and such that are up to no good."""
 
+import mmap
 import os
+import re
+import resource
 import select
 import socket
 import threading
@@ -8,6 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
+from pathlib import Path
 
 import pytest
 import zmq
@@ -157,6 +161,33 @@ def test_a_client_that_is_gone_misses_its_reply(served, path):
     served.send(frames[0], [b"answer"])
 
 
+@contextmanager
+def little_memory(spare_bytes):
+    """This process can have so much more, and no more than that."""
+    limits = resource.getrlimit(resource.RLIMIT_DATA)
+    [taken_kb] = re.findall(r"VmData:\s*(\d+) kB", Path("/proc/self/status").read_text())
+    resource.setrlimit(resource.RLIMIT_DATA, (int(taken_kb) * 1024 + spare_bytes, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, limits)
+
+
+def test_behind_half_a_reply_that_there_was_no_memory_for_comes_no_other(served, path, tmp_path):
+    with (tmp_path / "reply").open("w+b") as file:
+        file.truncate(256 << 20)
+        reply = mmap.mmap(file.fileno(), 0)
+    with greeted(served, path) as session:
+        [name] = served.names
+        with little_memory(16 << 20):
+            served.send(name, [reply])
+        served.send(name, [b"another"])
+        session.settimeout(5)
+        heard = b"".join(iter(partial(session.recv, 1 << 20), b""))
+    assert 0 < len(heard) < 1 << 20
+    assert b"another" not in heard
+
+
 SERVER = Pair(*crypto_box_keypair())
 
 
@@ -297,6 +328,21 @@ def test_who_left_while_its_frame_was_opened_is_forgotten(afar, monkeypatch):
         open_it.set()
         assert come(afar, 1, seconds=0.3) == []
         assert (afar._held_bytes, afar.waiting) == (0, False)
+
+
+def test_who_left_while_its_frame_waited_to_be_opened_takes_no_memory(afar, monkeypatch):
+    open_it, opened = threading.Event(), Hearing.open_aside
+    monkeypatch.setattr(Hearing, "open_aside", lambda hearing: open_it.wait(5) and opened(hearing))
+    with shaken(afar) as first, shaken(afar) as second, ThreadPoolExecutor(1) as pool:
+        hearings = [one.hearing for one in afar._connections.values()]
+        for large, hearing in zip((first, second), hearings, strict=True):
+            sending = pool.submit(large.send, bytes(8 << 20))
+            serve(afar, lambda hearing=hearing: hearing.stuck)
+            sending.result()
+        afar.send_away(lambda _: True)
+        assert [hearing.held_bytes for hearing in hearings] == [0, 0]
+        open_it.set()
+        assert come(afar, 1, seconds=0.3) == []
 
 
 def test_pings_of_many_leave_others_their_turn(served, path):

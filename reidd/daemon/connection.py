@@ -5,7 +5,8 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from reidd.daemon.hearing import Hearing
 from reidd.daemon.zmtp import MORE, Piece
@@ -84,11 +85,12 @@ class Connection:
         if len(self.unread) > MAX_UNREAD_BYTES:
             return
         sealed, last = self.hearing.mechanism.sealed, len(frames) - 1
-        self.send([piece for at, frame in enumerate(frames) for piece in sealed(MORE if at < last else 0, frame)])
+        self.send(piece for at, frame in enumerate(frames) for piece in sealed(MORE if at < last else 0, frame))
 
-    def send(self, pieces: Sequence[Piece]) -> None:
+    def send(self, pieces: Iterable[Piece]) -> None:
         """Send, behind what is unread, or keep what the kernel does not take."""
         try:
+            pieces = list(pieces)
             if not self.unread:
                 self.unread += _rest(pieces, _sent(self.talk, pieces))
             else:
@@ -96,8 +98,16 @@ class Connection:
                 del self.unread[: _sent(self.talk, [self.unread])]
         except (OSError, MemoryError) as error:
             log.debug("a client hears nothing any more: %r", error)
-            # What it said before is heard, to its end.
+            # What it said before is heard, to its end; but it hears no other message behind half of one.
             self.unread.clear()
+            with suppress(OSError):
+                self.talk.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """Close the socket, and let go of all: a frame of its may still wait in the line of those to be opened."""
+        self.unread.clear()
+        self.hearing.forget()
+        self.talk.close()
 
 
 def _sent(talk: socket.socket, pieces: Sequence[bytes | bytearray | memoryview]) -> int:

@@ -81,13 +81,19 @@ class Hearing:
 
     def open_aside(self) -> None:
         """Open a large frame, which another thread may do: it takes long. `message` says what came of it."""
-        if self._aside is None:
+        # Looked at once, for meanwhile it may be forgotten.
+        if (frame := self._aside) is None:
             return
         try:
-            self._opened = self.mechanism.opened(*self._aside)
+            self._opened = self.mechanism.opened(*frame)
         except (OutOfLineError, MemoryError) as fault:
             # Its words only: its traceback would keep the frame in memory, thrice.
             self._opened = OutOfLineError(str(fault) or "a frame that there is not enough memory for")
+
+    def forget(self) -> None:
+        """Let go of the unfinished, for whoever said it is gone."""
+        self._heard, self._at, self._large, self._aside = bytearray(), 0, bytearray(), None
+        self._frames, self._frame_bytes = [], 0
 
     def _greeting(self) -> bool:
         heard = self._heard

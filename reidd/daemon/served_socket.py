@@ -246,5 +246,4 @@ class ServedSocket:
         self._silent.pop(connection.name, None)
         del self._by_fd[connection.talk.fileno()]
         self._held_bytes -= connection.counted_bytes
-        connection.unread.clear()
-        connection.talk.close()
+        connection.close()
