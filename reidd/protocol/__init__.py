@@ -3,6 +3,21 @@
 `docs/protocol.md` is the contract for other languages; this package is what it describes.
 """
 
+from reidd.protocol.changes import (
+    AddToGallery,
+    Clear,
+    Forget,
+    Merge,
+    Move,
+    Pin,
+    RemoveFromGallery,
+    Rename,
+    SetLabel,
+    SetPerIdGalleryLimit,
+    SetTtl,
+    Undo,
+    Unpin,
+)
 from reidd.protocol.codec import checked_id, decode_reply, decode_request, encode, failed, raised, request_id
 from reidd.protocol.events import EVENT_TYPES, Event
 from reidd.protocol.limits import (
@@ -25,6 +40,7 @@ from reidd.protocol.limits import (
     TopK,
     Version,
 )
+from reidd.protocol.ops import OPS, AnyRequest
 from reidd.protocol.parts import Box, Boxes, Encoded, Feature, Part, Parts, Pixels
 from reidd.protocol.records import (
     ExplanationRecord,
@@ -52,34 +68,19 @@ from reidd.protocol.replies import (
     StatusReply,
 )
 from reidd.protocol.requests import (
-    OPS,
-    AddToGallery,
-    AnyRequest,
     Audit,
-    Clear,
     Events,
     Explain,
     ExtractFeatures,
-    Forget,
     Forgotten,
     GetDistances,
     Ids,
     Load,
-    Merge,
-    Move,
-    Pin,
     PublishAnalytics,
     ReIdImage,
-    RemoveFromGallery,
-    Rename,
     Request,
     Rows,
-    SetLabel,
-    SetPerIdGalleryLimit,
-    SetTtl,
     Status,
-    Undo,
-    Unpin,
 )
 
 __all__ = [

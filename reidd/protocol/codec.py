@@ -11,9 +11,9 @@ from reidd import errors
 from reidd.engines import Accelerator, Engine
 from reidd.errors import BusyError, IdError, ReiddError, RequestError, UnknownOpError, UnknownVersionError
 from reidd.protocol.limits import MAX_HEADER_BYTES, MAX_ID, MAX_PARTS, MAX_REQUEST_ID, MAX_ROWS, VERSION
+from reidd.protocol.ops import OPS, AnyRequest
 from reidd.protocol.parts import Feature
 from reidd.protocol.replies import AnyReply, Failed
-from reidd.protocol.requests import OPS, AnyRequest
 
 NAMES = {"kind": ("encoded", "pixels", "feature"), "engine": tuple(Engine), "accelerator": tuple(Accelerator)}
 """What fields of a few names may hold."""

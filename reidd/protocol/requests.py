@@ -1,6 +1,6 @@
-"""What a client may ask: one class per op, named after the method."""
+"""What a client may ask without changing the gallery: one class per op, named after the method."""
 
-from typing import Annotated, Any, ClassVar, TypeAlias, get_args
+from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta, Struct
 
@@ -12,9 +12,7 @@ from reidd.protocol.limits import (
     DeadlineMs,
     Id,
     Natural,
-    Positive,
     RequestId,
-    Text,
     TopK,
     Version,
 )
@@ -68,30 +66,6 @@ class ReIdImage(Request, frozen=True, kw_only=True, tag="re_id_image"):
     needs_worker: ClassVar[bool] = True
 
 
-class AddToGallery(Request, frozen=True, kw_only=True, tag="add_to_gallery"):
-    """Store the features of these images under one id."""
-
-    id: Id
-    parts: Parts
-    flip_horizontal: bool = True
-    needs_worker: ClassVar[bool] = True
-    changes_gallery: ClassVar[bool] = True
-
-
-class RemoveFromGallery(Request, frozen=True, kw_only=True, tag="remove_from_gallery"):
-    """Remove all instances of an id; `undo` brings them back."""
-
-    id: Id
-    changes_gallery: ClassVar[bool] = True
-
-
-class Forget(Request, frozen=True, kw_only=True, tag="forget"):
-    """Erase an id for good, from backups that are put back too; it need not be in the gallery any more."""
-
-    id: Id
-    changes_gallery: ClassVar[bool] = True
-
-
 class Forgotten(Request, frozen=True, kw_only=True, tag="forgotten"):
     """Which ids after one, ascending, were forgotten: whoever puts a backup back leaves these out."""
 
@@ -104,80 +78,6 @@ class Audit(Request, frozen=True, kw_only=True, tag="audit"):
 
     after: Natural = 0
     limit: Annotated[int, Meta(ge=1, le=MAX_ROWS)] = MAX_ROWS
-
-
-class Clear(Request, frozen=True, kw_only=True, tag="clear"):
-    """Forget every id."""
-
-    changes_gallery: ClassVar[bool] = True
-
-
-class SetPerIdGalleryLimit(Request, frozen=True, kw_only=True, tag="set_per_id_gallery_limit"):
-    """How many instances an id keeps, and which one makes room."""
-
-    count: Positive
-    drop_method: str
-    changes_gallery: ClassVar[bool] = True
-
-
-class SetLabel(Request, frozen=True, kw_only=True, tag="set_label"):
-    """Name an id for people, or with null take the name away."""
-
-    id: Id
-    label: Text | None
-    changes_gallery: ClassVar[bool] = True
-
-
-class Pin(Request, frozen=True, kw_only=True, tag="pin"):
-    """Keep a full gallery from overwriting an id."""
-
-    id: Id
-    changes_gallery: ClassVar[bool] = True
-
-
-class Unpin(Request, frozen=True, kw_only=True, tag="unpin"):
-    """Let a full gallery overwrite an id again."""
-
-    id: Id
-    changes_gallery: ClassVar[bool] = True
-
-
-class Rename(Request, frozen=True, kw_only=True, tag="rename"):
-    """Give an id another number, which is free."""
-
-    id: Id
-    into_id: Id
-    changes_gallery: ClassVar[bool] = True
-
-
-class Merge(Request, frozen=True, kw_only=True, tag="merge"):
-    """Make all instances of an id another's: they are the same person."""
-
-    id: Id
-    into_id: Id
-    changes_gallery: ClassVar[bool] = True
-
-
-class Move(Request, frozen=True, kw_only=True, tag="move"):
-    """Make one instance another id's: it was enrolled under the wrong one."""
-
-    instance: Positive
-    id: Id
-    changes_gallery: ClassVar[bool] = True
-
-
-class Undo(Request, frozen=True, kw_only=True, tag="undo"):
-    """Take the latest change back; again for the one before."""
-
-    changes_gallery: ClassVar[bool] = True
-
-
-class SetTtl(Request, frozen=True, kw_only=True, tag="set_ttl"):
-    """How long instances live, those of one id or all; with null for ever."""
-
-    seconds: Annotated[float, Meta(gt=0)] | None
-    id: Id | None = None
-    changes_gallery: ClassVar[bool] = True
 
 
 class Explain(Request, frozen=True, kw_only=True, tag="explain"):
@@ -227,33 +127,3 @@ class PublishAnalytics(Request, frozen=True, kw_only=True, tag="publish_analytic
     tag: Any = None
     kwargs: dict[str, Any] = {}
     model: str | None = None
-
-
-AnyRequest: TypeAlias = (
-    ExtractFeatures
-    | GetDistances
-    | ReIdImage
-    | AddToGallery
-    | RemoveFromGallery
-    | Forget
-    | Forgotten
-    | Audit
-    | Clear
-    | SetPerIdGalleryLimit
-    | SetLabel
-    | Pin
-    | Unpin
-    | Rename
-    | Merge
-    | Move
-    | Undo
-    | SetTtl
-    | Explain
-    | Ids
-    | Rows
-    | Status
-    | Events
-    | Load
-    | PublishAnalytics
-)
-OPS = tuple(sorted(str(kind.__struct_config__.tag) for kind in get_args(AnyRequest)))
