@@ -13,11 +13,12 @@ from reidd import protocol
 from reidd.daemon.auditing import Unwritten, act, key_acts
 from reidd.daemon.changes import Change, Settled, unforeseen
 from reidd.daemon.envelope import Caller, opened
-from reidd.daemon.events import identified, loaded, published
+from reidd.daemon.events import loaded, published
 from reidd.daemon.front import Arrival, Front
 from reidd.daemon.housekeeping import Housekeeping
 from reidd.daemon.jobs import Job, Outcome
 from reidd.daemon.notify import Watchdog
+from reidd.daemon.outcomes import answer_or_change
 from reidd.daemon.pool import Pool
 from reidd.daemon.publisher import Publisher
 from reidd.daemon.recorder import Recorder
@@ -27,8 +28,7 @@ from reidd.daemon.status import status
 from reidd.errors import BackendError, BusyError, ReiddError, RequestError
 from reidd.gallery import Act, Gallery
 from reidd.model import ModelConfig
-from reidd.protocol import Event
-from reidd.service import Answer, float32_rows
+from reidd.service import Answer
 from reidd.service.changes import GalleryService
 
 log = logging.getLogger(__name__)
@@ -188,23 +188,13 @@ class Server:
         if isinstance(outcome.reply, ReiddError):
             self._fail(job.client, job.request.request, outcome.reply)
             return
-        header, *frames = outcome.reply
-        reply = protocol.decode_reply(header)
-        if isinstance(job.request, protocol.Load):
-            self._unwritten.note(act(job.client, job.request, reply))
-        if isinstance(job.request, protocol.AddToGallery) and isinstance(reply, protocol.Array):
-            features = float32_rows(reply.shape, frames[0])
-            self._recorder.ask(Change(job.client, job.request, job.until, features, outcome))
+        answer = answer_or_change(outcome, outcome.reply, self._service.labelled)
+        if isinstance(answer, Change):
+            self._recorder.ask(answer)
             return
-        events: tuple[Event, ...] = ()
-        if isinstance(reply, protocol.Results):
-            labelled = self._service.labelled(reply.results)
-            reply = msgspec.structs.replace(reply, results=labelled, degraded=outcome.degraded)
-            events = (identified(reply),)
-        elif isinstance(reply, protocol.Array) and outcome.served is not None:
-            engine, accelerator = outcome.served.engine, outcome.served.accelerator
-            reply = msgspec.structs.replace(reply, engine=engine, accelerator=accelerator, degraded=outcome.degraded)
-        self._say(job.client, Answer(reply, tuple(frames), events))
+        if isinstance(job.request, protocol.Load):
+            self._unwritten.note(act(job.client, job.request, answer.reply))
+        self._say(job.client, answer)
 
     def _tell(self, settled: Sequence[Settled]) -> None:
         """Tell clients what came of what they asked of the gallery; what was changed is on the disk."""
