@@ -178,6 +178,12 @@ def test_a_reply_with_a_field_from_a_later_version_is_understood():
     assert reply == protocol.Done(request="42")
 
 
+@pytest.mark.parametrize("reply", [b"", b'{"reply": "prophecy"}', b'{"reply": "array"}', b'{"x": ' + b"[" * 100_000])
+def test_a_reply_of_another_version_is_an_error_of_ours(reply):
+    with pytest.raises(errors.ReiddError, match="another version of reidd"):
+        protocol.decode_reply(reply)
+
+
 def test_numpy_integers_are_ids_and_booleans_are_not():
     import numpy as np
 

@@ -64,8 +64,15 @@ def request_id(header: bytes) -> str:
 
 
 def decode_reply(header: bytes) -> AnyReply:
-    """Read a reply's header."""
-    reply: AnyReply = _replies.decode(header)
+    """Read a reply's header.
+
+    Raises:
+        ReiddError: it is none that this version understands.
+    """
+    try:
+        reply: AnyReply = _replies.decode(header)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise ReiddError(f"the answer is not understood: {error}: another version of reidd?") from None
     return reply
 
 
