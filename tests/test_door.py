@@ -119,6 +119,23 @@ def test_a_door_that_is_full_stays_open(door, client, folder, monkeypatch):
     assert door.shut is None
 
 
+def test_a_loop_that_stood_still_during_the_proof_is_given_its_time(door, monkeypatch):
+    monkeypatch.setattr(door, "_next_proof", 0.0)
+    door.turn(time.monotonic())
+    door.turn(time.monotonic() + 60)
+    assert door.shut is None
+    turn_until(door, lambda: door._stranger is None)
+    assert door.shut is None
+
+
+def test_when_nothing_comes_of_the_proof_in_time_it_shuts(door, monkeypatch):
+    monkeypatch.setattr(door, "_next_proof", 0.0)
+    now = time.monotonic()
+    for second in range(20):
+        door.turn(now + second)
+    assert door.shut
+
+
 def test_a_key_that_was_just_made_is_let_in(door, client, folder):
     dealer = client(zmq.DEALER, door.endpoint, keys.new(folder, "late", [Role.ENROL]))
     dealer.send_multipart([b"", b"question"])
