@@ -20,11 +20,12 @@ class Process:
         self.poll = lambda: status
 
 
-def worker(*, image_s=None, images=0, trying=PAIR, status=None) -> Worker:
+def worker(*, image_s=None, images=0, features=0, trying=PAIR, status=None) -> Worker:
     made = Worker(Process(status), None, "worker-1", since=100.0, trying=trying)
     made.ready = None if image_s is None else Ready(PAIR, *PAIR, 96, image_s)
-    if images:
-        request = protocol.ExtractFeatures(parts=[protocol.Encoded()] * images)
+    if images or features:
+        given = [protocol.Feature(shape=(features, 96))] if features else []
+        request = protocol.ReIdImage(parts=[*[protocol.Encoded()] * images, *given])
         made.job = Job(Caller((b"c",)), request, b"", [], 0)
     return made
 
@@ -36,6 +37,8 @@ def worker(*, image_s=None, images=0, trying=PAIR, status=None) -> Worker:
         ({}, 30, "was not ready within 30 s"),
         ({"image_s": 0.005, "images": 1}, 1.0, "hung for more than 1 s"),
         ({"image_s": 0.005, "images": 5}, 2.0, "hung for more than 2 s"),
+        ({"image_s": 0.005, "images": 1, "features": 3}, 1.75, "hung for more than 1.75 s"),
+        ({"image_s": 0.005, "features": 5}, 2.0, "hung for more than 2 s"),
         ({"image_s": 0.5, "images": 1}, 10.0, "hung for more than 10 s"),
     ],
 )

@@ -40,11 +40,11 @@ class Dispatch:
     def _job_ahead(self, worker: Worker, present: Job) -> Job | None:
         """The next job for a worker that is at work, so that it need not wait for the core between the two.
 
-        Only of one image behind one image, for it must not wait long while another worker gets free; and only with
+        Only of one probe behind one probe, for it must not wait long while another worker gets free; and only with
         time left for another worker, should this one hang.
         """
         if worker.ahead is not None or worker.answered or worker.retiring or not worker.pipe.open:
             return None
-        if present.images > 1:
+        if present.probes > 1:
             return None
-        return self._line.next(lambda job: job.images <= 1 and self._patience.leaves_time(worker, job))
+        return self._line.next(lambda job: job.probes <= 1 and self._patience.leaves_time(worker, job))

@@ -31,6 +31,11 @@ class Job:
         """How many images the network will see."""
         return sum(len(p.boxes or [()]) for p in self.request.frames if not isinstance(p, protocol.Feature))
 
+    @property
+    def probes(self) -> int:
+        """How many images and features it is about: to search for one may take as long as an image."""
+        return self.images + sum(p.shape[0] for p in self.request.frames if isinstance(p, protocol.Feature))
+
 
 class Outcome(NamedTuple):
     """What became of a job: the frames of a worker's reply and the pair that gave it, or an error."""

@@ -7,8 +7,8 @@ from reidd.daemon.process import Worker
 
 HANG_S = 1.0
 """For one image. Half of a request's usual time, so that the other half is left for the next pair."""
-HANG_PER_IMAGE_S = 0.25
-"""What each further image of a request may add."""
+HANG_PER_PROBE_S = 0.25
+"""What each further image of a request may add, or feature: to search 100,000 rows takes a small board 0.05 s."""
 SLOW_FACTOR = 20
 """At least so many times what an image took the worker when it started, for boards and networks differ."""
 SPARE = 1.5
@@ -45,5 +45,5 @@ class Patience:
             return START_S if worker.trying is None else self.load_s
         if worker.job is None:
             return None
-        images = max(1, worker.job.images)
-        return max(self.hang_s + HANG_PER_IMAGE_S * (images - 1), SLOW_FACTOR * images * worker.ready.image_s)
+        probes = max(1, worker.job.probes)
+        return max(self.hang_s + HANG_PER_PROBE_S * (probes - 1), SLOW_FACTOR * probes * worker.ready.image_s)
