@@ -7,6 +7,8 @@ import socket
 
 log = logging.getLogger(__name__)
 
+TOLD_WITHIN_S = 1.0
+
 
 def notify(state: str) -> None:
     """Send one state, such as "READY=1", to the service manager; without one, nothing happens."""
@@ -14,14 +16,14 @@ def notify(state: str) -> None:
     if not address:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-        # The loop waits for nobody.
-        channel.setblocking(False)
+        # The loop waits for nobody, but for a moment: without READY=1 the service would not have started.
+        channel.settimeout(TOLD_WITHIN_S)
         try:
             # A leading @ stands for the zero byte of an abstract address.
             channel.connect("\0" + address[1:] if address.startswith("@") else address)
             channel.send(state.encode())
         except OSError as error:
-            log.warning("the service manager was not told %s: %s", state, error.strerror)
+            log.warning("the service manager was not told %s: %s", state, error.strerror or error)
 
 
 class Watchdog:
