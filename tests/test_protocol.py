@@ -101,7 +101,16 @@ def test_the_contract_names_every_engine_accelerator_verdict_drop_method_and_lim
     text = " ".join(DOC.read_text(encoding="utf-8").split())
     for name in (*Engine, *Accelerator, *Verdict, *DROP_METHODS):
         assert f"`{name}`" in text
-    for limit in ("1 MiB", "128 MiB", "64 images", "1000 feature rows", "600000", "128 characters", "40,000,000 px"):
+    for limit in (
+        "1 MiB",
+        "128 MiB",
+        "64 images",
+        "1000 feature rows",
+        "20000 in one reply",
+        "600000",
+        "128 characters",
+        "40,000,000 px",
+    ):
         assert limit in text
 
 

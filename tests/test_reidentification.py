@@ -81,6 +81,18 @@ def test_more_distances_than_fit_into_a_frame_are_refused_before_they_are_comput
         in_process.re_id_features(rows[:3])
 
 
+def test_more_predictions_than_a_reply_holds_are_refused_before_they_are_made(in_process, monkeypatch):
+    monkeypatch.setattr("reidd.protocol.MAX_PREDICTIONS", 7)
+    rows = np.eye(4, 256, dtype=np.float32)
+    for id in (1, 1, 2, 3):
+        in_process.add_features_to_gallery(rows[id], id)
+    # Counted are those there will be: three ids, whatever is asked for.
+    assert [len(answer.predictions) for answer in in_process.re_id_features(rows[:2], top_k=100)] == [3, 3]
+    with pytest.raises(reidd.RequestError, match="3 ids for each of 3 probes; expected at most 7 predictions"):
+        in_process.re_id_features(rows[:3], top_k=100)
+    assert len(in_process.re_id_features(rows[:3], top_k=2)) == 3
+
+
 def test_a_saved_gallery_of_another_network_is_refused(tmp_path, in_process, image):
     in_process.add_to_gallery(image, 1)
     in_process.save_gallery(tmp_path / "gallery")

@@ -10,6 +10,8 @@ MAX_PARTS = 64
 """Images of one request, whether each has a frame of its own or several are boxes within one."""
 MAX_ROWS = 1000
 """Feature rows of one request or reply."""
+MAX_PREDICTIONS = 20_000
+"""Predictions of one reply, all probes together: the core passes so many on in some 50 ms, and a board in 0.2 s."""
 MAX_HEADER_BYTES = 1 << 20
 MAX_FRAME_BYTES = 128 << 20
 DEFAULT_DEADLINE_MS = 2000

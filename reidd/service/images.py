@@ -80,7 +80,7 @@ class ImageService:
     def _identify(self, request: protocol.ReIdImage, frames: Sequence[Frame]) -> Answer:
         start = time.perf_counter()
         probes = self._features(request.parts, frames, request.flip_horizontal)
-        self._check_extent(len(probes))
+        self._check_extent(len(probes), request.top_k)
         # One more than asked for: the verdict weighs the best id against the next.
         top_k = max(request.top_k, 2)
         matches = self._reader.search(probes, top_k=top_k, matrix=request.matrix) if len(probes) else []
@@ -98,12 +98,20 @@ class ImageService:
         )
         return Answer(reply, (float32_bytes(matrix),))
 
-    def _check_extent(self, probes: int) -> None:
-        """Refuse what would make more distances than a frame holds, whether or not they are to be sent."""
+    def _check_extent(self, probes: int, top_k: int) -> None:
+        """Refuse what would make more distances than a frame holds, sent or not, or more predictions than a reply."""
         instances = self._reader.count()
         if 4 * probes * instances > protocol.MAX_FRAME_BYTES:
             most = max(1, protocol.MAX_FRAME_BYTES // (4 * instances))
             raise RequestError(f"parts: {probes} probes against {instances} instances; expected at most {most} at once")
+        # Finding the distinct ids takes a while.
+        if probes * top_k > protocol.MAX_PREDICTIONS:
+            ids = min(top_k, len(self._reader.ids()))
+            if probes * ids > protocol.MAX_PREDICTIONS:
+                raise RequestError(
+                    f"top_k: {ids} ids for each of {probes} probes; expected at most {protocol.MAX_PREDICTIONS} "
+                    "predictions at once"
+                )
 
     def _record(self, match: Match, request: protocol.ReIdImage, duration: float) -> ResultRecord:
         scale = 0.5 if request.normalize_distance else 1.0
