@@ -1,6 +1,7 @@
 """What tests share: real crops, a real daemon in a process of its own, and images that are none."""
 
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -18,6 +19,10 @@ from subjects import Daemon, crops
 import reidd
 
 NODE_CLIENT = Path(__file__).parents[1] / "examples" / "node-client"
+
+# A shell has what it runs in the background ignore these, and every daemon of ours would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
