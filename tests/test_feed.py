@@ -18,7 +18,7 @@ def path(listener):
 
 @pytest.fixture
 def feed(listener):
-    with closing(Feed(listener, partial(Null, Kind.PUB), share=0.5)) as feed:
+    with closing(Feed(listener, partial(Null, Kind.PUB))) as feed:
         yield feed
 
 

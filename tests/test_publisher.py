@@ -15,7 +15,7 @@ from reidd.protocol import Event, Events
 
 @pytest.fixture
 def publisher():
-    with socket.socket(socket.AF_UNIX) as listener, closing(Feed(listener, partial(Null, Kind.PUB), share=0.5)) as feed:
+    with socket.socket(socket.AF_UNIX) as listener, closing(Feed(listener, partial(Null, Kind.PUB))) as feed:
         yield Publisher(feed, "acme/net")
 
 

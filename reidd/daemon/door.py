@@ -13,7 +13,7 @@ from zmq.utils import z85
 
 from reidd import keys
 from reidd.daemon.feed import Feed
-from reidd.daemon.front import MOST_OF_FILES, REST_OF_FILES, requests
+from reidd.daemon.requests_socket import requests_socket
 from reidd.daemon.served_socket import Message
 from reidd.daemon.sockets import Addresses, address_of, bound_tcp, host_and_port
 from reidd.daemon.stranger import Stranger
@@ -126,12 +126,12 @@ class Door:
         listener = bound_tcp(self._stack, addresses.requests)
         self.endpoint = address_of(listener)
         asks = self._mechanism(Kind.ROUTER, self._may_ask)
-        self._requests = self._stack.enter_context(closing(requests(listener, asks, MOST_OF_FILES)))
+        self._requests = self._stack.enter_context(closing(requests_socket(listener, asks)))
         if addresses.analytics:
             listener = bound_tcp(self._stack, addresses.analytics)
             self.analytics_endpoint = address_of(listener)
             hears = self._mechanism(Kind.PUB, self._may_hear)
-            self._analytics = self._stack.enter_context(closing(Feed(listener, hears, REST_OF_FILES)))
+            self._analytics = self._stack.enter_context(closing(Feed(listener, hears)))
 
     def _may_ask(self, key: bytes) -> bool:
         """Whether somebody with that key comes in; what he may ask is looked up with each request."""

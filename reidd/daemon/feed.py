@@ -9,6 +9,8 @@ from reidd.daemon.zmtp import Limits, Mechanism
 LIMITS = Limits(frames=1, hang_up_frames=1, frame_bytes=1024, message_bytes=1024)
 """Of what subscribers say: topics."""
 MAX_HELD_BYTES = 64 << 20
+SHARE_OF_FILES = 0.15
+"""How many subscribers there may be, on this machine as on tcp; most of the files are for those who ask."""
 MAX_TOPICS = 100
 """Of one subscriber; further ones are passed over."""
 HEARD_PER_TURN = 64
@@ -18,8 +20,8 @@ SUBSCRIBE, CANCEL = b"\1", b"\0"
 class Feed:
     """Sends each event to those that have subscribed to its beginning, as a PUB would."""
 
-    def __init__(self, listener: socket.socket, mechanism: Callable[[], Mechanism], share: float):
-        self._served = ServedSocket(listener, mechanism, LIMITS, Room(MAX_HELD_BYTES, share))
+    def __init__(self, listener: socket.socket, mechanism: Callable[[], Mechanism]):
+        self._served = ServedSocket(listener, mechanism, LIMITS, Room(MAX_HELD_BYTES, SHARE_OF_FILES))
         self._topics: dict[bytes, set[bytes]] = {}
 
     def fileno(self) -> int:

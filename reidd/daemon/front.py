@@ -2,15 +2,14 @@
 
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from reidd import protocol
-from reidd.daemon.envelope import MAX_FRAMES, Caller
+from reidd.daemon.envelope import Caller
 from reidd.daemon.rates import Rates
-from reidd.daemon.served_socket import Room, ServedSocket
-from reidd.daemon.zmtp import Kind, Limits, Mechanism, Null
+from reidd.daemon.requests_socket import requests_socket
+from reidd.daemon.zmtp import Kind, Null
 from reidd.keys import User
 
 if TYPE_CHECKING:
@@ -20,22 +19,6 @@ OVERFLOW_UID = 65534
 """What the kernel calls users who have no number here, as in a unit with PrivateUsers=yes."""
 MESSAGES_PER_TURN = 64
 """How many requests one turn of the loop takes in from each socket: their changes share one transaction."""
-LIMITS = Limits(
-    # The name of the connection goes before what a client says.
-    frames=MAX_FRAMES - 1,
-    hang_up_frames=2000,
-    frame_bytes=protocol.MAX_FRAME_BYTES,
-    message_bytes=200 << 20,
-)
-MAX_HELD_BYTES = 256 << 20
-"""Of requests that have not come to their end, and replies that nobody reads."""
-MOST_OF_FILES, REST_OF_FILES = 0.35, 0.15
-"""How many connections there may be, of those who ask and of subscribers, as shares: on this machine, and on tcp."""
-
-
-def requests(listener: socket.socket, mechanism: Callable[[], Mechanism], share: float) -> ServedSocket:
-    """A socket for requests."""
-    return ServedSocket(listener, mechanism, LIMITS, Room(MAX_HELD_BYTES, share))
 
 
 class Arrival(NamedTuple):
@@ -51,7 +34,7 @@ class Front:
     """The sockets that clients talk to. Over tcp every message carries the key its connection came in with."""
 
     def __init__(self, listener: socket.socket, door: "Door | None", rates: Rates):
-        self._local = requests(listener, partial(Null, Kind.ROUTER), MOST_OF_FILES)
+        self._local = requests_socket(listener, partial(Null, Kind.ROUTER))
         self.door, self._rates = door, rates
 
     @property

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from reidd import places
 from reidd.daemon import folders, memory
 from reidd.daemon.feed import Feed
-from reidd.daemon.front import REST_OF_FILES, Front
+from reidd.daemon.front import Front
 from reidd.daemon.ladder import Rung
 from reidd.daemon.notify import notify
 from reidd.daemon.orders import Orders, Pair
@@ -143,7 +143,7 @@ def _server(stack: ExitStack, settings: Settings, asked_to_stop: Signals, wakeup
     _wait_for_worker(pool, asked_to_stop)
     door = _door(stack, settings)
     front = stack.enter_context(closing(Front(requests, door, settings.rates or Rates())))
-    feed = stack.enter_context(closing(Feed(analytics, partial(Null, Kind.PUB), REST_OF_FILES)))
+    feed = stack.enter_context(closing(Feed(analytics, partial(Null, Kind.PUB))))
     server = Server(
         front=front,
         pool=pool,
