@@ -5,6 +5,7 @@ import os
 import select
 import signal
 import socket
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing, suppress
 from functools import partial
@@ -16,7 +17,7 @@ from reidd.daemon import folders, memory
 from reidd.daemon.feed import Feed
 from reidd.daemon.front import Front
 from reidd.daemon.ladder import Rung
-from reidd.daemon.notify import notify
+from reidd.daemon.notify import managed, notify
 from reidd.daemon.orders import Orders, Pair
 from reidd.daemon.patience import HANG_S, Patience
 from reidd.daemon.pool import MAX_PAUSE_S, Pool
@@ -25,7 +26,7 @@ from reidd.daemon.rates import Rates
 from reidd.daemon.server import Server
 from reidd.daemon.sockets import Addresses, bound, check_files, inherited
 from reidd.daemon.zmtp import Kind, Null
-from reidd.errors import ConfigError
+from reidd.errors import BackendUnavailableError, ConfigError
 from reidd.gallery import Gallery, key
 from reidd.model import ModelConfig
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 START_POLL_S = 0.05
+RETRY_S = 30
+"""Between one start without a pair that runs and the next: each takes seconds of the processor and lines of the log."""
 MOST_DIM = 2048
 AUDIT_DAYS = 365.0
 
@@ -220,8 +223,22 @@ def _wait_for_worker(pool: Pool, asked_to_stop: Signals) -> int:
         if asked_to_stop():
             raise Stopped
         if pool.failure is not None:
+            _rest(pool.failure, asked_to_stop)
             raise pool.failure
         if select.select([pool], [], [], START_POLL_S)[0]:
             pool.receive()
         pool.tick()
     return pool.ready.dim
+
+
+def _rest(failure: BackendUnavailableError, asked_to_stop: Signals) -> None:
+    """Wait under a service manager, which starts us again at once: what is missing seldom comes within a second."""
+    if not managed():
+        return
+    log.error("%s; next try in %d s", failure, RETRY_S)
+    notify(f"STATUS=next try within {RETRY_S} s, for {failure}")
+    until = time.monotonic() + RETRY_S
+    while time.monotonic() < until:
+        if asked_to_stop():
+            raise Stopped
+        time.sleep(START_POLL_S)

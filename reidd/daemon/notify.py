@@ -10,6 +10,11 @@ log = logging.getLogger(__name__)
 TOLD_WITHIN_S = 1.0
 
 
+def managed() -> bool:
+    """Whether a service manager wants to be told."""
+    return bool(os.environ.get("NOTIFY_SOCKET"))
+
+
 def notify(state: str) -> None:
     """Send one state, such as "READY=1", to the service manager; without one, nothing happens."""
     address = os.environ.get("NOTIFY_SOCKET")

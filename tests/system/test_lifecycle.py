@@ -205,3 +205,16 @@ def test_an_engine_that_cannot_start_is_said_in_one_line(short_folder):
     assert daemon.process.wait(30) == 70
     last = daemon.log.read_text().strip().splitlines()[-1]
     assert last.startswith("reidd: no backend runs TENSOR_RT/DEFAULT here")
+
+
+def test_under_a_service_manager_it_rests_before_an_engine_that_cannot_start_is_tried_again(short_folder):
+    config = short_folder / "reidd.toml"
+    config.write_text('[[engines]]\nengine = "TENSOR_RT"\n')
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(short_folder / "notify"))
+        manager.settimeout(30)
+        daemon = Daemon(short_folder, "--config", str(config), env={"NOTIFY_SOCKET": str(short_folder / "notify")})
+        assert manager.recv(1000).startswith(b"STATUS=next try within 30 s, for no backend runs TENSOR_RT/DEFAULT here")
+    assert daemon.end() < 2.0
+    assert daemon.process.returncode == 0
+    assert "; next try in 30 s" in daemon.log.read_text()
