@@ -58,10 +58,6 @@ def main() -> None:
     except errors.ReiddError as error:
         sys.stderr.write(f"reidd: {error}\n")
         sys.exit(next(status for kind, status in EXIT_STATUS.items() if isinstance(error, kind)))
-    except BrokenPipeError:
-        # The reader of our output went away, as `head` does.
-        sys.stderr.close()
-        sys.exit(141)
     except OSError as error:
         # A file or folder that is not there or may not be touched, or a full disk; any other is a fault of ours, to be
         # seen whole.
