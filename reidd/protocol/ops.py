@@ -2,61 +2,33 @@
 
 from typing import TypeAlias, get_args
 
-from reidd.protocol.changes import (
-    AddToGallery,
-    Clear,
-    Forget,
-    Merge,
-    Move,
-    Pin,
-    RemoveFromGallery,
-    Rename,
-    SetLabel,
-    SetPerIdGalleryLimit,
-    SetTtl,
-    Undo,
-    Unpin,
-)
-from reidd.protocol.requests import (
-    Audit,
-    Events,
-    Explain,
-    ExtractFeatures,
-    Forgotten,
-    GetDistances,
-    Ids,
-    Load,
-    PublishAnalytics,
-    ReIdImage,
-    Rows,
-    Status,
-)
+from reidd.protocol import changes, requests
 
 AnyRequest: TypeAlias = (
-    ExtractFeatures
-    | GetDistances
-    | ReIdImage
-    | AddToGallery
-    | RemoveFromGallery
-    | Forget
-    | Forgotten
-    | Audit
-    | Clear
-    | SetPerIdGalleryLimit
-    | SetLabel
-    | Pin
-    | Unpin
-    | Rename
-    | Merge
-    | Move
-    | Undo
-    | SetTtl
-    | Explain
-    | Ids
-    | Rows
-    | Status
-    | Events
-    | Load
-    | PublishAnalytics
+    requests.ExtractFeatures
+    | requests.GetDistances
+    | requests.ReIdImage
+    | changes.AddToGallery
+    | changes.RemoveFromGallery
+    | changes.Forget
+    | requests.Forgotten
+    | requests.Audit
+    | changes.Clear
+    | changes.SetPerIdGalleryLimit
+    | changes.SetLabel
+    | changes.Pin
+    | changes.Unpin
+    | changes.Rename
+    | changes.Merge
+    | changes.Move
+    | changes.Undo
+    | changes.SetTtl
+    | requests.Explain
+    | requests.Ids
+    | requests.Rows
+    | requests.Status
+    | requests.Events
+    | requests.Load
+    | requests.PublishAnalytics
 )
 OPS = tuple(sorted(str(kind.__struct_config__.tag) for kind in get_args(AnyRequest)))
