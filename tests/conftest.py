@@ -1,9 +1,11 @@
 """What tests share: real crops, a real daemon in a process of its own, and images that are none."""
 
+import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -154,3 +156,27 @@ def node_folder(tmp_path_factory) -> Path:
         if installed.returncode:
             pytest.skip(f"npm could not install zeromq: {installed.stderr[-300:]}")
     return folder
+
+
+@pytest.fixture
+def run(client, shared_daemon, commands):
+    """Run a command as a user does; returns the finished process."""
+
+    def call(*words):
+        done = commands.run(*words, env={**os.environ, "REIDD_ENDPOINT": shared_daemon.endpoint})
+        assert "Traceback" not in done.stderr
+        return done
+
+    return call
+
+
+@pytest.fixture
+def start(client, shared_daemon):
+    """Do what `run` does, in a process that is started for it."""
+
+    def call(*words):
+        env = {**os.environ, "REIDD_ENDPOINT": shared_daemon.endpoint}
+        command = [sys.executable, "-m", "reidd", *map(str, words)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, env=env, check=False)
+
+    return call

@@ -1,0 +1,83 @@
+"""What `reidd doctor` finds, on a machine that is fit and on one that is not."""
+
+import json
+import os
+import subprocess
+import sys
+
+from reidd import places
+from reidd.gallery import Gallery
+from reidd.model import ModelConfig
+
+
+def test_doctor_finds_this_machine_fit(start):
+    done = start("doctor", "--json")
+    findings = json.loads(done.stdout)
+    assert [f for f in findings if f["fine"] is False] == []
+    assert done.returncode == 0
+    assert {"model reidd/person", "golden vectors on TFLITE/CPU", "daemon"} <= {f["what"] for f in findings}
+
+
+def test_doctor_names_a_plugin_that_would_end_it(tmp_path):
+    (tmp_path / "fancy.py").write_text("import os; os._exit(0)")
+    (tmp_path / "fancy-1.dist-info").mkdir()
+    (tmp_path / "fancy-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: fancy\nVersion: 1\n")
+    (tmp_path / "fancy-1.dist-info" / "entry_points.txt").write_text("[reidd]\nfancy = fancy\n")
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-m", "reidd", "doctor", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, env=env, check=False)
+    wrong = [finding["what"] for finding in json.loads(done.stdout) if finding["fine"] is False]
+    assert (done.returncode, wrong) == (1, ["plugin fancy"])
+
+
+def test_doctor_looks_at_what_is_configured(run, tmp_path):
+    config = tmp_path / "reidd.toml"
+    config.write_text(f'model = "acme/nobody"\ntcp = "tcp://127.0.0.1:0"\nkeys_folder = "{tmp_path}/keys"\n')
+    done = run("doctor", "--config", config, "--json")
+    assert done.returncode == 1
+    words = {f["what"]: f["words"] for f in json.loads(done.stdout) if f["fine"] is False}
+    assert words.keys() == {"model acme/nobody", "keys"}
+    assert "reidd keys new" in words["keys"]
+    assert "encrypts tcp" in done.stdout
+    assert run("keys", "new", "cam", "--config", config, "--output", tmp_path / "cam.key").returncode == 0
+    assert "cam" in run("keys", "list", "--config", config).stdout
+    assert "keys" not in [
+        f["what"] for f in json.loads(run("doctor", "--config", config, "--json").stdout) if not f["fine"]
+    ]
+    config.write_text('engines = [{ engine = "ONNX_RT", accelerator = "GPU" }]\n')
+    assert "ONNX_RT/GPU: no installed plugin brings it" in run("doctor", "--config", config, "--json").stdout
+    config.write_text('tcp = "0.0.0.0:7340"\n')
+    assert "expected tcp://HOST:PORT" in run("doctor", "--config", config, "--json").stdout
+    config.write_text("wrokers = 2\n")
+    assert "did you mean 'workers'?" in run("doctor", "--config", config, "--json").stdout
+
+
+def test_doctor_says_when_the_stored_gallery_is_another_models(commands, tmp_path):
+    def said():
+        done = commands.run("doctor", "--config", config, "--json", env=os.environ)
+        return {f["what"]: f["words"] for f in json.loads(done.stdout) if f["fine"] is False}
+
+    config = tmp_path / "reidd.toml"
+    config.write_text(f'state_folder = "{tmp_path}"\n')
+    path = tmp_path / places.STORE
+    space = ModelConfig.from_model_id("reidd/person").feature_space()
+    Gallery.open(dim=256, space=space, capacity=8, store_path=path).close()
+    assert said() == {}
+    path.unlink()
+    Gallery.open(dim=256, space=bytes(32), capacity=8, store_path=path).close()
+    before = path.read_bytes()
+    assert "holds features of another model than reidd/person" in said()["stored gallery"]
+    assert path.read_bytes() == before
+
+
+def test_doctor_says_which_folder_may_not_be_looked_into(tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    closed.chmod(0)
+    config = tmp_path / "reidd.toml"
+    config.write_text(f'state_folder = "{closed}/state"\n')
+    ordinary = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    command = [*ordinary, sys.executable, "-m", "reidd", "doctor", "--config", str(config), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False)
+    words = {f["what"]: f["words"] for f in json.loads(done.stdout)}
+    assert words["state folder"] == f"{closed}/state: this user cannot write to {closed}"
