@@ -186,6 +186,8 @@ def test_a_home_that_may_not_be_seen_hides_no_model(short_folder):
     )
     if os.geteuid():
         pytest.skip("needs root, to be somebody else")
+    if not all(folder.stat().st_mode & 0o001 for folder in Path(places.__file__).parents):
+        pytest.skip("needs a checkout that somebody else may read")
     env = {**os.environ, "HOME": str(short_folder)}
     (short_folder / ".local").mkdir()
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=env, check=False)
