@@ -1,6 +1,7 @@
 """Events are numbered, and the latest are kept for those who missed them, within bounds."""
 
 import socket
+import time
 from contextlib import closing
 from functools import partial
 
@@ -10,7 +11,7 @@ import pytest
 from reidd.daemon.feed import Feed
 from reidd.daemon.publisher import KEPT_BYTES, KEPT_EVENTS, Publisher
 from reidd.daemon.zmtp import Kind, Null
-from reidd.protocol import Event, Events
+from reidd.protocol import Event, Events, PredictionRecord, ResultRecord
 
 
 @pytest.fixture
@@ -47,3 +48,16 @@ def test_large_events_are_kept_only_as_far_as_they_fit(publisher):
     assert not answer.complete
     assert 8 <= len(answer.events) < 10
     assert sum(map(len, answer.events)) <= KEPT_BYTES
+
+
+def test_an_answer_that_was_asked_for_before_an_id_was_forgotten_is_not_kept_under_that_id(publisher):
+    asked = time.monotonic()
+    publisher.publish(Event(type="renamed", id=6, into_id=7))
+    publisher.forget(7)
+    for id in (6, 7, 8):
+        found = ResultRecord(predictions=[PredictionRecord(id=id, rank=1, distance=0.1)], duration=0.01)
+        publisher.publish(Event(type="identified", results=[found]), asked=asked)
+    publisher.publish(Event(type="added", id=7, count=1), asked=time.monotonic())
+    kept = [msgspec.json.decode(event) for event in publisher.since(Events()).events]
+    assert [event["type"] for event in kept] == ["redacted", "identified", "added"]
+    assert kept[1]["results"][0]["predictions"][0]["id"] == 8

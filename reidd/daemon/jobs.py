@@ -27,6 +27,11 @@ class Job:
     """The pairs whose workers were lost over it."""
 
     @property
+    def asked(self) -> float:
+        """When the request came in, on the monotonic clock."""
+        return self.until - self.request.deadline_ms / 1000
+
+    @property
     def images(self) -> int:
         """How many images the network will see."""
         return sum(len(p.boxes or [()]) for p in self.request.frames if not isinstance(p, protocol.Feature))

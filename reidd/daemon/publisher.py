@@ -1,5 +1,6 @@
 """What everybody may hear: numbered events, the recent ones kept for subscribers who missed some."""
 
+import math
 import secrets
 import time
 from collections import deque
@@ -37,9 +38,16 @@ class Publisher:
         self.seq = 0
         self._recent: deque[_Kept] = deque()
         self._recent_bytes = 0
+        self._forgotten: dict[int, float] = {}
 
-    def publish(self, event: Event) -> None:
-        """Send one event to whoever has subscribed to its type; slow subscribers lose messages, nobody waits."""
+    def publish(self, event: Event, *, asked: float = math.inf) -> None:
+        """Send one event to whoever has subscribed to its type; slow subscribers lose messages, nobody waits.
+
+        Nothing is said about an id that was forgotten after the event was `asked` for, on the monotonic clock.
+        """
+        since_forgotten = {id for id, forgotten in self._forgotten.items() if forgotten > asked}
+        if since_forgotten and mentions(event, since_forgotten):
+            return
         self.seq += 1
         event = msgspec.structs.replace(
             event, seq=self.seq, epoch=self.epoch, time=time.time(), model=event.model or self._model_id
@@ -63,7 +71,10 @@ class Publisher:
         )
 
     def forget(self, id: int) -> None:
-        """Take what was said about an id out of the events that are kept; their numbers stay, for gaps alarm."""
+        """Take what was said about an id out of the events that are kept; their numbers stay, for gaps alarm.
+
+        What was asked for before now, and not answered yet, will not name it either.
+        """
         ids = {id}
         for at in reversed(range(len(self._recent))):
             event = msgspec.json.decode(self._recent[at].exact, type=Event)
@@ -75,6 +86,10 @@ class Publisher:
                 encoded = protocol.encode(blank)
                 self._recent_bytes += len(encoded) - len(self._recent[at].exact)
                 self._recent[at] = _Kept(encoded, encoded)
+        now = time.monotonic()
+        longest_s = protocol.MAX_DEADLINE_MS / 1000
+        recent = {one: forgotten for one, forgotten in self._forgotten.items() if now - forgotten < longest_s}
+        self._forgotten = recent | dict.fromkeys(ids, now)
 
     def _keep(self, event: _Kept) -> None:
         self._recent.append(event)

@@ -1,6 +1,7 @@
 """The core: one loop over the sockets, the only writer of the gallery. It decodes no image and loads no plugin."""
 
 import logging
+import math
 import select
 import socket
 import time
@@ -194,7 +195,7 @@ class Server:
             return
         if isinstance(job.request, protocol.Load):
             self._unwritten.note(act(job.client, job.request, answer.reply))
-        self._say(job.client, answer)
+        self._say(job.client, answer, asked=job.asked)
 
     def _tell(self, settled: Sequence[Settled]) -> None:
         """Tell clients what came of what they asked of the gallery; what was changed is on the disk."""
@@ -215,7 +216,7 @@ class Server:
         left = [*receipt.not_reached, *self._gallery.remains()]
         return msgspec.structs.replace(receipt, not_reached=left)
 
-    def _say(self, client: Caller, answer: Answer) -> None:
+    def _say(self, client: Caller, answer: Answer, *, asked: float = math.inf) -> None:
         reply, frames = answer.reply, answer.frames
         if isinstance(reply, protocol.Results) and not may_see_scores(client.user):
             reply, frames = coarse_reply(reply), (b"",)
@@ -224,7 +225,7 @@ class Server:
             self._front.reply(caller, [encoded, *frames])
         # Afterwards: whoever asked is waiting, a subscriber is not.
         for event in answer.events:
-            self._publisher.publish(event)
+            self._publisher.publish(event, asked=asked)
 
     def _fail(self, client: Caller, request: str, error: ReiddError) -> None:
         reply = protocol.encode(protocol.failed(error, request))
