@@ -77,18 +77,21 @@ class Server:
 
     def run(self, asked_to_stop: Callable[[], bool]) -> None:
         """Serve until asked to stop; a signal ends the wait through the wake-up socket."""
-        while not asked_to_stop():
-            busy = self._pool.waiting or self._pool.busy or not self._recorder.idle
-            at_once = self._front.waiting or self._publisher.feed.waiting
-            ready = self._epoll.poll(0 if at_once else BUSY_POLL_S if busy else IDLE_POLL_S)
-            self._turn({fd for fd, _ in ready})
-        # What was accepted is carried out.
-        self._tell(self._recorder.begin())
-        while not self._recorder.idle:
-            self._tell(self._recorder.ended())
+        try:
+            while not asked_to_stop():
+                busy = self._pool.waiting or self._pool.busy or not self._recorder.idle
+                at_once = self._front.waiting or self._publisher.feed.waiting
+                ready = self._epoll.poll(0 if at_once else BUSY_POLL_S if busy else IDLE_POLL_S)
+                self._turn({fd for fd, _ in ready})
+            # What was accepted is carried out.
             self._tell(self._recorder.begin())
-        self._recorder.close()
-        self._epoll.close()
+            while not self._recorder.idle:
+                self._tell(self._recorder.ended())
+                self._tell(self._recorder.begin())
+        finally:
+            # Waits for the thread that writes, for after this the store is closed.
+            self._recorder.close()
+            self._epoll.close()
 
     def _turn(self, ready: Container[int]) -> None:
         now = time.monotonic()
