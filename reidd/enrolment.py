@@ -19,13 +19,14 @@ class Enrolment(Requester):
         Args:
             count: 1 or more. Without a limit an id keeps all its instances until the gallery is full.
             drop_method: which *stored* instance makes room when another is added: "drop_oldest", "drop_latest",
-                "drop_random", or "drop_redundant", the one most like its neighbours.
+                "drop_random", or "drop_redundant", the one most like its neighbours (for a count of 1,000 at most).
 
         Returns:
             How many instances were dropped at once.
 
         Raises:
-            RequestError: the count is below 1, or there is no such method; names those there are.
+            RequestError: the count is below 1, or too large for the method, or there is no such method; names those
+                there are.
         """
         request = protocol.SetPerIdGalleryLimit(count=counted(count), drop_method=drop_method)
         return len(self._answer(protocol.Changed, request)[0].dropped)

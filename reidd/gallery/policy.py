@@ -9,6 +9,8 @@ import numpy as np
 from reidd.errors import RequestError
 
 DROP_METHODS = ("drop_oldest", "drop_latest", "drop_random", "drop_redundant")
+MOST_COMPARED = 1000
+"""Instances of an id that `drop_redundant` compares with each other: it takes 4 bytes of memory for each pair."""
 
 
 class Limit(NamedTuple):
@@ -19,11 +21,16 @@ class Limit(NamedTuple):
 
 
 def checked_limit(count: int, drop_method: str) -> Limit:
-    """Refuse, with RequestError, a limit below 1 or a method nobody knows."""
+    """Refuse, with RequestError, a limit below 1, a method nobody knows, or a limit too large for its method."""
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise RequestError(f"an id keeps at least 1 instance; got a limit of {count!r}")
     if drop_method not in DROP_METHODS:
         raise RequestError(f"no drop method {drop_method!r}; there are {', '.join(DROP_METHODS)}")
+    if drop_method == "drop_redundant" and count > MOST_COMPARED:
+        raise RequestError(
+            f"drop_redundant compares all instances of an id with each other, so it keeps at most {MOST_COMPARED}; got "
+            f"a limit of {count}; lower it, or choose another method"
+        )
     return Limit(count, drop_method)
 
 
@@ -37,7 +44,8 @@ def surplus(
 ) -> list[int]:
     """Choose which instances of one id, given oldest first, go so that `keep` of them stay.
 
-    `features` gives the `(n, dim)` unit features of instances, for the one method that looks at them.
+    `features` gives the `(n, dim)` unit features of instances, for the one method that looks at them; at the
+    `MOST_COMPARED` youngest, for it lets all others go first.
     """
     excess = len(instances) - keep
     if excess <= 0:
@@ -50,16 +58,21 @@ def surplus(
         case "drop_random":
             return random.sample(instances, excess)
         case _:
-            return [instances[row] for row in _redundant(features(instances), excess)]
+            compared = instances[-MOST_COMPARED:]
+            oldest = instances[: min(excess, len(instances) - len(compared))]
+            return [*oldest, *(compared[row] for row in _redundant(features(compared), excess - len(oldest)))]
 
 
 def _redundant(features: np.ndarray, excess: int) -> list[int]:
     """Rows that tell least: again and again the older of the two nearest to each other goes."""
     nearness = features @ features.T
     np.fill_diagonal(nearness, -np.inf)
+    nearest = nearness.max(axis=1)
     gone = []
     for _ in range(excess):
-        row = int(np.argmax(nearness)) // len(features)  # the first maximum, so its row is the older of the pair
+        row = int(np.argmax(nearest))  # the first maximum, so the older of the pair
         gone.append(row)
+        lost = nearness[row] == nearest  # those who had it as their nearest
         nearness[row], nearness[:, row] = -np.inf, -np.inf
+        nearest[lost], nearest[row] = nearness[lost].max(axis=1), -np.inf
     return gone
