@@ -62,7 +62,8 @@ class Client:
         self._connect = functools.partial(client.Client, endpoint, timeout=timeout, key=key)
         # Made now, so that a wrong timeout is said here.
         self._idle = [self._connect()]
-        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="reidd-client")
+        self._new_threads = functools.partial(ThreadPoolExecutor, at_once, thread_name_prefix="reidd-client")
+        self._threads = self._new_threads()
 
     extract_features = _awaitable(client.Client.extract_features)
     get_distances = _awaitable(client.Client.get_distances)
@@ -122,8 +123,9 @@ class Client:
                 yield msgspec.json.decode(event)
 
     async def close(self) -> None:
-        """Wait for the calls under way and close the connections."""
-        await asyncio.get_running_loop().run_in_executor(None, self._threads.shutdown)
+        """Wait for the calls under way and close the connections. A later call opens them again."""
+        threads, self._threads = self._threads, self._new_threads()
+        await asyncio.get_running_loop().run_in_executor(None, threads.shutdown)
         while self._idle:
             self._idle.pop().close()
 

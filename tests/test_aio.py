@@ -105,3 +105,13 @@ def test_a_cancelled_call_leaves_the_client_usable(client, shared_daemon, image)
         return await awaited.ids()
 
     assert run(shared_daemon.endpoint, conversation) == []
+
+
+def test_a_call_after_the_close_connects_again(shared_daemon):
+    async def conversation(awaited):
+        before = await awaited.status()
+        await awaited.close()
+        return before, await awaited.status()
+
+    before, after = run(shared_daemon.endpoint, conversation)
+    assert before.version == after.version

@@ -1,4 +1,5 @@
 import os
+import subprocess
 import zipfile
 
 import numpy as np
@@ -62,6 +63,20 @@ class TestSaving:
             archive.save(path, rows, labels={}, space=SPACE)
         assert path.read_bytes() == before
         assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+    def test_what_a_save_that_was_killed_left_behind_goes_with_the_next(self, saved):
+        path, rows = saved
+        with subprocess.Popen(["/bin/true"]) as ended:
+            pass
+        others = [
+            path.with_name(name) for name in (f".{path.name}.{os.getppid()}", f".{path.name}.key", f".x.{ended.pid}")
+        ]
+        left = path.with_name(f".{path.name}.{ended.pid}")
+        for file in (left, *others):
+            file.touch()
+        archive.save(path, rows, labels={}, space=SPACE)
+        assert not left.exists()
+        assert all(file.exists() for file in others)
 
     def test_a_reader_of_the_old_file_keeps_it_whole(self, saved):
         path, rows = saved

@@ -1,5 +1,6 @@
 """One file that holds a gallery: to carry it to another board, or to keep it. Features and labels, no images."""
 
+import glob
 import hashlib
 import json
 import os
@@ -68,6 +69,10 @@ def save(
         content["settings"] = _bytes(msgspec.json.encode(settings._replace(ttls_s=dict(settings.ttls_s))))
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+            if left.suffix[1:].isdecimal() and not Path("/proc", left.suffix[1:]).exists():
+                with suppress(OSError):
+                    left.unlink()  # of a save that was killed, with features in it
         with unfinished.open("wb") as file:
             os.fchmod(file.fileno(), 0o600)  # features are biometric data: nobody else's to read
             np.savez(file, sha256=_bytes(_digest(content)), **content)
