@@ -53,9 +53,9 @@ def fit(
     compiled: Annotated[bool, typer.Option(help="use torch.compile, which needs a C++ compiler")] = False,
 ) -> None:
     """Train a student; goes on from FOLDER's checkpoint if there is one."""
-    from training.fit import Settings
     from training.fit import fit as train
     from training.losses import Weights
+    from training.run import Settings
 
     settings = Settings(
         plan=plan,

@@ -9,8 +9,8 @@ import numpy as np
 from reidd.distances import unit
 from training.crops import Crop
 from training.export import answers
-from training.fit import load_network
 from training.measure import variants
+from training.run import load_network
 
 
 def agreement(checkpoint: Path, folder: Path, crops: Sequence[Crop]) -> Iterator[str]:

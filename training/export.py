@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from training.description import describe
-from training.fit import load_network
 from training.golden import golden_crops
 from training.network import StripeNet, fold
+from training.run import load_network
 
 if TYPE_CHECKING:
     import keras
