@@ -1,4 +1,4 @@
-"""The command line: `python -m training bank | fit | export | agree | measure | plot`."""
+"""The command line: `python -m training bank | fit | wccn | export | agree | measure | plot`."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -73,6 +73,23 @@ def fit(
         compiled=compiled,
     )
     train(bank, folder, settings, left_out=tuple(left_out), start=start)
+
+
+@app.command()
+def wccn(
+    checkpoint: Path,
+    new: Path,
+    data: Data,
+    left_out: LeftOut = [],  # noqa: B006
+    height: int = 192,
+    width: int = 96,
+) -> None:
+    """Write a checkpoint whose features differ less within a person, to export: no run goes on from it."""
+    from training.crops import training_crops
+    from training.wccn import normalise
+
+    crops = [crop for crop in training_crops(data, left_out=left_out) if crop.person]
+    normalise(checkpoint, new, _progress(crops, "features"), height=height, width=width)
 
 
 @app.command()

@@ -96,3 +96,9 @@ def load_network(checkpoint: Path) -> StripeNet:
     network = StripeNet(PLANS[state["plan"]])
     network.load_state_dict(state["average"])
     return network.eval()
+
+
+def save_network(network: StripeNet, checkpoint: Path) -> None:
+    """Write weights that `load_network` reads, and no run can go on from."""
+    plan = next(name for name, plan in PLANS.items() if plan == network.plan)
+    torch.save({"plan": plan, "average": network.state_dict()}, checkpoint)
