@@ -34,6 +34,21 @@ def test_the_table_for_people_names_image_id_label_distance_and_verdict(run):
     assert all(word in shown for word in ("1_f0300.jpg", "Ann", "known", "0."))
 
 
+def test_the_limit_for_this_site_is_found_in_its_gallery(run):
+    refused = run("calibrate")
+    assert (refused.returncode, "0 instances of 0 ids" in refused.stderr) == (65, True)
+    for id in range(1, 7):
+        run("add", id, f"{GALLERY}/{id}_*.jpg")
+    told = json.loads(run("calibrate", "--strangers", 0.2, "--json").stdout)
+    (chosen,) = (rates for rates in told["rates"] if rates["max_distance"] == told["suggested"])
+    assert (told["instances"], told["ids"], told["max_distance"]) == (18, 6, 0.225)
+    assert chosen["false_positive"] <= 0.2
+    assert chosen["false_negative"] == 0
+    shown = run("calibrate").stdout
+    assert "18 instances of 6 ids" in shown and "too few to tell a share of 1.0 %" in shown
+    assert re.search(r"0\.225 .* now", shown) and re.search(r"--max-distance 0\.\d{3}", shown)
+
+
 def test_no_name_takes_a_name_away(run, client):
     run("add", 1, f"{GALLERY}/1_*.jpg")
     for command in (("label", 1), ("label", 1, "")):

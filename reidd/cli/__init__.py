@@ -9,7 +9,20 @@ from typing import Annotated
 import typer
 
 from reidd import __version__, errors
-from reidd.cli import bench, demo, doctor, gallery, install_service, keys, machine, mending, models, privacy, service
+from reidd.cli import (
+    bench,
+    calibrate,
+    demo,
+    doctor,
+    gallery,
+    install_service,
+    keys,
+    machine,
+    mending,
+    models,
+    privacy,
+    service,
+)
 
 EXIT_STATUS: dict[type[errors.ReiddError], int] = {
     # sysexits.h: systemd is told not to restart on 78, and scripts can tell these apart.
@@ -46,7 +59,20 @@ def options(
     """Who is this? Re-identification of people, faces, vehicles and other objects, on the device."""
 
 
-for commands in (service, gallery, mending, privacy, machine, models, demo, doctor, keys, bench, install_service):
+for commands in (
+    service,
+    gallery,
+    calibrate,
+    mending,
+    privacy,
+    machine,
+    models,
+    demo,
+    doctor,
+    keys,
+    bench,
+    install_service,
+):
     commands.register(app)
 
 

@@ -42,15 +42,17 @@ def serve(
 
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, format="%(levelname)s: %(message)s")
     chosen = read(config, places.configuration_files())
+    used = _model(model or chosen.model, chosen)
     run(
         Settings(
-            model=_model(model or chosen.model, chosen),
+            model=used,
             runtime=runtime_folder or _path(chosen.runtime_folder) or places.runtime_folder(),
             state=state_folder or _path(chosen.state_folder) or places.state_folder(),
             rungs=[Rung((pair.engine, pair.accelerator), optional=pair.optional) for pair in chosen.engines],
             workers=workers or chosen.workers,
             threads=chosen.threads,
             capacity=chosen.capacity,
+            max_distance=used.extras.max_distance if chosen.max_distance is None else 2 * chosen.max_distance,
             hang_s=chosen.hang_s,
             max_pause_s=chosen.max_pause_s,
             audit_days=chosen.audit_days,

@@ -51,6 +51,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Seconds after which a worker that is silent on one image is taken for hung and replaced."""
     max_pause_s: Annotated[float, Meta(ge=0.1, le=3600)] = 30.0
     """Seconds, at most, after which a pair that failed is tried again."""
+    max_distance: Annotated[float, Meta(ge=0, le=1)] | None = None
+    """Farther than this, on the scale that `reidd identify` prints, is unknown; by default the model's own."""
     capacity: Annotated[int, Meta(ge=1, le=10_000_000)] = 10_000
     """Instances the gallery holds; when it is full, the oldest one makes room."""
     audit_days: Annotated[float, Meta(ge=1, le=36_500)] = 365

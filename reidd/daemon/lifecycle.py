@@ -53,6 +53,8 @@ class Settings(NamedTuple):
     workers: int
     threads: int
     capacity: int
+    max_distance: float | None = None
+    """Farther than this cosine distance, in [0, 2], is unknown, unless a request says otherwise; None: no verdict."""
     hang_s: float = HANG_S
     max_pause_s: float = MAX_PAUSE_S
     tcp: Addresses | None = None
@@ -157,6 +159,7 @@ def _server(stack: ExitStack, settings: Settings, asked_to_stop: Signals, wakeup
         ring=settings.runtime / places.RING,
         analytics=f"ipc://{settings.runtime / places.ANALYTICS}",
         audit_days=settings.audit_days,
+        max_distance=settings.max_distance,
     )
     memory.give_back()
     log.info("ready: %s with %d instances on ipc://%s", settings.model.id, gallery.count(), requests.getsockname())
@@ -173,6 +176,7 @@ def _pool(stack: ExitStack, settings: Settings) -> Pool:
             model_file=str(settings.model.origin.absolute()),
             pairs=list(pairs),
             threads=settings.threads,
+            max_distance=settings.max_distance,
             log_level=logging.getLogger().level,
         )
 

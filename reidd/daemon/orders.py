@@ -25,6 +25,8 @@ class Orders(msgspec.Struct, frozen=True):
     model_file: str
     pairs: list[Pair]
     threads: int
+    max_distance: float | None = None
+    """Cosine distance, in [0, 2], beyond which nobody is known, unless a request says otherwise."""
     log_level: int = logging.INFO
 
 

@@ -53,10 +53,12 @@ class Server:
         ring: Path,
         analytics: str,
         audit_days: float,
+        max_distance: float | None,
     ):
         self._front, self._pool, self._publisher = front, pool, publisher
         self._gallery, self._service = gallery, GalleryService(gallery)
-        self._model, self._wakeup, self._ring, self._analytics = model, wakeup, ring, analytics
+        self._wakeup, self._ring, self._analytics = wakeup, ring, analytics
+        self._model, self._max_distance = model, max_distance
         self._retries = Retries(known=gallery.answers(WINDOW_S), now=time.monotonic())
         self._unwritten = Unwritten()
         self._unwritten.note(Act(who="daemon", what="started", keys=front.key_names))
@@ -64,13 +66,8 @@ class Server:
         self._housekeeping = Housekeeping(gallery, publisher, self._unwritten, audit_days)
         self._started = time.monotonic()
         self._epoll = select.epoll()
-        for source in (
-            *front.sources,
-            publisher.feed.fileno(),
-            pool.fileno(),
-            self._recorder.fileno(),
-            wakeup.fileno(),
-        ):
+        others = (publisher.feed, pool, self._recorder, wakeup)
+        for source in (*front.sources, *(other.fileno() for other in others)):
             self._epoll.register(source, select.EPOLLIN)
         self._next_tick = 0.0
         self._watchdog = Watchdog()
@@ -244,5 +241,6 @@ class Server:
             pool=self._pool,
             publisher=self._publisher,
             ring=self._ring,
+            max_distance=self._max_distance,
             analytics=self._analytics if not client.remote else self._front.remote_analytics,
         )

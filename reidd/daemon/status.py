@@ -21,6 +21,7 @@ def status(
     publisher: Publisher,
     ring: Path,
     analytics: str,
+    max_distance: float | None,
 ) -> protocol.StatusReply:
     """Gather what the parts of the daemon know of themselves; `started` is on the monotonic clock."""
     ready = pool.ready
@@ -51,6 +52,7 @@ def status(
         encrypted=gallery.encrypted,
         damage=list(gallery.damage),
         storage_failure=gallery.storage_failure,
+        max_distance=None if max_distance is None else max_distance / 2,
         model_labels=model.labels,
         model_colors=model.colors.tolist() if model.colors is not None else None,
     )

@@ -39,7 +39,7 @@ def run(orders: Orders) -> None:
     service: ImageService | None = None
     for header, *frames in core.receive():
         # Only now is it certain that the core has made the ring.
-        service = service or ImageService(loaded.extractor, Reader(Path(orders.ring)), model.extras.max_distance)
+        service = service or ImageService(loaded.extractor, Reader(Path(orders.ring)), orders.max_distance)
         core.send(_answer(service, header, frames))
 
 

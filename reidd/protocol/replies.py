@@ -152,6 +152,8 @@ class StatusReply(Reply, frozen=True, kw_only=True, tag="status"):
     """What was wrong with the stored gallery at the start, in sentences."""
     storage_failure: str | None = None
     """Why changes are refused, and what to do."""
+    max_distance: float | None = None
+    """Farther than this, in [0, 1], is unknown, unless a request says otherwise."""
     model_labels: list[str] | None = None
     model_colors: list[list[int]] | None = None
 

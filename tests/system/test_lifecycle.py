@@ -108,6 +108,18 @@ def test_more_instances_than_the_capacity_are_the_operators_to_mend(short_folder
     assert "raise the capacity to 5 or more" in started.log.read_text()
 
 
+def test_the_configured_limit_holds_in_place_of_the_models(short_folder, image):
+    config = short_folder / "reidd.toml"
+    config.write_text("max_distance = 0.0\n")
+    started = Daemon(short_folder, "--config", str(config))
+    with started.client(timeout=30) as client:
+        assert client.status().max_distance == 0
+        client.add_to_gallery(image, 1)
+        assert client.re_id_image(image[:-4]).verdict == "unknown"
+        assert client.re_id_image(image[:-4], max_distance=0.4).verdict == "known"
+    started.end()
+
+
 def test_too_few_open_files_are_said_before_clients_are_sent_away(short_folder):
     command = f"ulimit -n 64; exec {sys.executable} -m reidd serve --runtime-folder {short_folder}/run"
     done = subprocess.run(

@@ -169,6 +169,7 @@ REPLIES: dict[str, tuple[protocol.Reply, list[bytes]]] = {
             analytics="ipc:///run/reidd/analytics.sock",
             epoch="0123456789abcdef",
             seq=12,
+            max_distance=0.225,
             storage_failure="the gallery store '/var/lib/reidd/gallery.sqlite' cannot be written, so changes are "
             "refused: database or disk is full; make room on its disk; the next addition tries again",
         ),

@@ -1,0 +1,80 @@
+"""Where to draw the line between known and unknown at one site: from the instances of its own gallery.
+
+Each instance is asked about as if it had not been enrolled, which is how a known person would be met, and as if its id
+had not, which makes a stranger of it. The rates are the identification rates of ISO/IEC 19795-1.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from reidd.distances import cosine_distance, normalize
+from reidd.errors import RequestError
+
+MOST_ASKED = 2000
+"""Instances that are asked about, drawn at random from a larger gallery: enough for one stranger in a thousand."""
+_AT_ONCE = 64
+_STEP = 1000  # limits are thousandths, as distances are shown
+
+
+class Nearest(NamedTuple):
+    """How near the nearest others come to each of `n` instances: `(n,)` distances in [0, 1]."""
+
+    own: np.ndarray
+    """Of the same id; infinity where there is none."""
+    others: np.ndarray
+    """Of another id."""
+
+
+class Rates(NamedTuple):
+    """What a limit leads to, as shares from 0 to 1."""
+
+    max_distance: float
+    false_positive: float
+    """Of strangers, those that are named as somebody (FPIR)."""
+    false_negative: float
+    """Of known ones, those that are called unknown, or by another's name (FNIR)."""
+
+
+Progress = Callable[[Sequence[np.ndarray]], Iterable[np.ndarray]]
+
+
+def nearest(ids: np.ndarray, features: np.ndarray, *, progress: Progress = iter) -> Nearest:
+    """Compare instances, `(n,)` ids and `(n, dim)` unit features, each with all the others.
+
+    Raises:
+        RequestError: there are not two ids, or no id has two instances.
+    """
+    _, counts = np.unique(ids, return_counts=True)
+    if len(counts) < 2 or counts.max() < 2:
+        raise RequestError(
+            f"to calibrate takes two ids at least, and one with two instances; the gallery has {len(ids)} instances of "
+            f"{len(counts)} ids; add more"
+        )
+    asked = np.random.default_rng(0).permutation(len(ids))[:MOST_ASKED]
+    own, others = [], []
+    for rows in progress([asked[at : at + _AT_ONCE] for at in range(0, len(asked), _AT_ONCE)]):
+        distances = normalize(cosine_distance(features[rows], features))
+        distances[np.arange(len(rows)), rows] = np.inf
+        same = ids[rows, np.newaxis] == ids
+        own.append(np.where(same, distances, np.inf).min(axis=1))
+        others.append(np.where(same, np.inf, distances).min(axis=1))
+    return Nearest(np.concatenate(own), np.concatenate(others))
+
+
+def rates(found: Nearest, max_distance: float) -> Rates:
+    """What comes of a limit, in [0, 1]."""
+    known = np.isfinite(found.own)
+    named = (found.own <= max_distance) & (found.own < found.others)
+    return Rates(max_distance, float((found.others <= max_distance).mean()), float(1 - named[known].mean()))
+
+
+def limit(found: Nearest, false_positive: float) -> float:
+    """The largest limit, in thousandths, at which at most this share of strangers is named as somebody."""
+    ranked = np.sort(found.others)
+    beyond = int(false_positive * len(ranked))
+    if beyond == len(ranked):
+        return 1.0
+    return max(0.0, (math.ceil(float(ranked[beyond]) * _STEP) - 1) / _STEP)
