@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from reidd.errors import PublishError
-from reidd.protocol import PredictionRecord, ResultRecord
+from reidd.protocol import PredictionRecord, ResultRecord, checked_text
 from reidd.results import ReIdentificationResults
 
 MAX_DEPTH = 16
@@ -26,31 +26,30 @@ def result_records(results: ReIdentificationResults | Iterable[ReIdentificationR
     for result in listed:
         if not isinstance(result, ReIdentificationResults):
             raise PublishError(f"results holds {type(result).__name__}; expected ReIdentificationResults")
-        predictions = [PredictionRecord(p.id, p.rank, p.distance, p.label) for p in result.predictions]
-        records.append(ResultRecord(predictions, result.duration, result.verdict))
+        predictions = [
+            PredictionRecord(*(json_value(getattr(p, name), name) for name in PredictionRecord.__struct_fields__))
+            for p in result.predictions
+        ]
+        records.append(ResultRecord(predictions, json_value(result.duration, "duration"), result.verdict))
     return records
 
 
 def json_value(value: Any, where: str, depth: int = 0) -> Any:
-    """Return `value` as plain JSON types; numpy numbers become numbers.
+    """Return `value` as plain JSON types; numpy scalars become numbers and strings.
 
     Raises:
         PublishError: JSON cannot carry it (an array, bytes, NaN, a set, an object); names the place.
     """
     if depth > MAX_DEPTH:
         raise PublishError(f"{where} is nested deeper than {MAX_DEPTH} levels")
-    if isinstance(value, (np.bool_, np.integer, np.floating)):
+    if isinstance(value, (np.bool_, np.number, np.str_)):
         value = value.item()
-    if value is None or isinstance(value, (bool, str)):
+    if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, int):
-        if not -(2**63) <= value < 2**64:
-            raise PublishError(f"{where} is {value}; expected an integer of at most 64 bits")
-        return int(value)
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise PublishError(f"{where} is {value}, which JSON cannot carry; expected a finite number")
-        return value
+    if isinstance(value, str):
+        return checked_text(value, where, PublishError)
+    if isinstance(value, (int, float)):
+        return _number(value, where)
     if isinstance(value, (list, tuple)):
         return [json_value(v, f"{where}[{i}]", depth + 1) for i, v in enumerate(value)]
     if isinstance(value, dict):
@@ -60,7 +59,17 @@ def json_value(value: Any, where: str, depth: int = 0) -> Any:
     )
 
 
+def _number(value: float, where: str) -> float:
+    if isinstance(value, int):
+        if not -(2**63) <= value < 2**64:
+            raise PublishError(f"{where} is {value}; expected an integer of at most 64 bits")
+        return int(value)
+    if not math.isfinite(value):
+        raise PublishError(f"{where} is {value}, which JSON cannot carry; expected a finite number")
+    return float(value)
+
+
 def _key(key: Any, where: str) -> str:
     if not isinstance(key, str):
         raise PublishError(f"{where} has the key {key!r} ({type(key).__name__}); JSON keys are strings")
-    return key
+    return checked_text(key, f"a key of {where}", PublishError)

@@ -1,5 +1,6 @@
 """What callers hand in, checked, and made ready to travel in a request."""
 
+import math
 import operator
 from collections.abc import Iterator, Sequence
 from enum import Enum
@@ -10,6 +11,8 @@ import numpy as np
 from reidd import protocol
 from reidd.errors import FeatureError, ImageError, RequestError, shown
 from reidd.images import Image, pixels
+
+NUMBERS = (int, float, np.integer, np.floating)
 
 _T = TypeVar("_T")
 _E = TypeVar("_E", bound=Enum)
@@ -75,7 +78,7 @@ def question(top_k: int, normalize_distance: bool, max_distance: float | None, m
 
 
 def _distance(value: Any, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.floating)) or not 0 <= value <= 2:
+    if isinstance(value, bool) or not isinstance(value, NUMBERS) or not 0 <= value <= 2:
         raise RequestError(f"{name} is {shown(value)}; expected a number from 0 to 2")
     return float(value)
 
@@ -91,13 +94,22 @@ def counted(count: Any, name: str = "count") -> int:
     return number
 
 
+def seconds_of(value: Any, name: str) -> float:
+    """Return a time, more than 0, as a plain float; a RequestError names what it is not."""
+    if isinstance(value, bool) or not isinstance(value, NUMBERS) or not 0 < value < math.inf:
+        raise RequestError(f"{name} is {shown(value)}; expected seconds, more than 0")
+    return float(value)
+
+
 def label_text(text: Any) -> str | None:
     """Return an id's name, or None for no name."""
-    if text is not None and not isinstance(text, str):
+    if text is None:
+        return None
+    if not isinstance(text, str):
         raise RequestError(f"label is {shown(text)}; expected a string, or None for no name")
-    if text is not None and len(text) > protocol.MAX_TEXT:
+    if len(text) > protocol.MAX_TEXT:
         raise RequestError(f"label has {len(text)} characters; expected at most {protocol.MAX_TEXT}")
-    return text
+    return protocol.checked_text(text, "label")
 
 
 def member(kind: type[_E], value: Any) -> _E:

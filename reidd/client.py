@@ -12,11 +12,11 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from reidd import places, protocol
-from reidd.arguments import member
+from reidd.arguments import member, seconds_of
 from reidd.colors import checked_colors
 from reidd.connection import Connection, secure
 from reidd.engines import Accelerator, Engine
-from reidd.errors import ForbiddenError, RequestError, UnknownModelError, shown
+from reidd.errors import ForbiddenError, RequestError, UnknownModelError
 from reidd.identifier import Identifier
 from reidd.keys import Credentials, credentials
 from reidd.model import ModelConfig
@@ -49,7 +49,7 @@ class Client(Identifier):
     ):
         self._credentials = None if key is None else credentials(Path(key))
         self._connection = Connection(
-            endpoint or places.default_endpoint(), _checked_timeout(timeout), self._credentials
+            endpoint or places.default_endpoint(), seconds_of(timeout, "timeout"), self._credentials
         )
         self._colors: np.ndarray | None = None
 
@@ -116,7 +116,7 @@ class Client(Identifier):
 
     @timeout.setter
     def timeout(self, seconds: float) -> None:
-        self._connection.timeout = _checked_timeout(seconds)
+        self._connection.timeout = seconds_of(seconds, "timeout")
 
     @property
     def engine(self) -> Engine | None:
@@ -229,10 +229,3 @@ def _seen_from_here(analytics: str, endpoint: str) -> str:
         raise RequestError("this daemon sends no events over tcp; ask its operator to set tcp_analytics")
     host = endpoint.removeprefix("tcp://").rpartition(":")[0]
     return analytics.replace("//0.0.0.0:", f"//{host}:").replace("//[::]:", f"//{host}:")
-
-
-def _checked_timeout(seconds: float) -> float:
-    number = isinstance(seconds, (int, float, np.number)) and not isinstance(seconds, bool)
-    if not (number and seconds > 0):
-        raise RequestError(f"timeout is {shown(seconds)}; expected seconds, more than 0")
-    return float(seconds)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from reidd import protocol
-from reidd.arguments import chunks, counted, feature_parts, image_parts, label_text, listed
+from reidd.arguments import chunks, counted, feature_parts, image_parts, label_text, listed, seconds_of
 from reidd.images import Image
 from reidd.requester import Requester
 
@@ -28,7 +28,7 @@ class Enrolment(Requester):
             RequestError: the count is below 1, or too large for the method, or there is no such method; names those
                 there are.
         """
-        request = protocol.SetPerIdGalleryLimit(count=counted(count), drop_method=drop_method)
+        request = protocol.SetPerIdGalleryLimit(count=counted(count), drop_method=str(drop_method))
         return len(self._answer(protocol.Changed, request)[0].dropped)
 
     def add_to_gallery(self, image: Image | Sequence[Image], id: int, flip_horizontal: bool = True) -> None:
@@ -47,7 +47,7 @@ class Enrolment(Requester):
         id = protocol.checked_id(id)
         for chunk in chunks(listed(image)):
             parts, frames = image_parts(chunk)
-            self._ask(protocol.AddToGallery(id=id, parts=parts, flip_horizontal=flip_horizontal), frames)
+            self._ask(protocol.AddToGallery(id=id, parts=parts, flip_horizontal=bool(flip_horizontal)), frames)
 
     def add_features_to_gallery(self, features: np.ndarray, id: int) -> None:
         """Store features, `(n, dim)` or `(dim,)` float, under an id, without a network; they are normalised."""
@@ -111,7 +111,8 @@ class Enrolment(Requester):
 
         Time counts by the monotonic clock while the gallery is served, so that a board whose clock jumps loses nothing.
         """
-        self._ask(protocol.SetTtl(seconds=seconds, id=None if id is None else protocol.checked_id(id)))
+        lives_s = None if seconds is None else seconds_of(seconds, "seconds")
+        self._ask(protocol.SetTtl(seconds=lives_s, id=None if id is None else protocol.checked_id(id)))
 
     def set_label(self, id: int, label: str | None) -> None:
         """Name an id for people; None takes the name away. Predictions carry it as `label`."""

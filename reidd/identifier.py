@@ -34,7 +34,9 @@ class Identifier(SavedGallery):
         rows = []
         for chunk in chunks(listed(image)):
             parts, frames = image_parts(chunk)
-            rows.append(self._array(protocol.ExtractFeatures(parts=parts, flip_horizontal=flip_horizontal), frames))
+            rows.append(
+                self._array(protocol.ExtractFeatures(parts=parts, flip_horizontal=bool(flip_horizontal)), frames)
+            )
         return np.concatenate(rows) if rows else np.empty((0, self._space()[1]), np.float32)
 
     def get_distances(
@@ -53,7 +55,7 @@ class Identifier(SavedGallery):
         for chunk in chunks(several(gallery_images), protocol.MAX_PARTS - 1):
             parts, frames = image_parts([image, *chunk])
             request = protocol.GetDistances(
-                parts=parts, flip_horizontal=flip_horizontal, normalize_distance=normalize_distance
+                parts=parts, flip_horizontal=bool(flip_horizontal), normalize_distance=bool(normalize_distance)
             )
             rows.append(self._array(request, frames))
         return np.concatenate(rows, axis=1)
@@ -119,7 +121,7 @@ class Identifier(SavedGallery):
     def explain(self, image: Image, flip_horizontal: bool = True) -> protocol.ExplanationRecord | None:
         """Say which instance makes the nearest id the nearest, and by how much; None when the gallery is empty."""
         parts, frames = image_parts([image])
-        request = protocol.Explain(parts=parts, flip_horizontal=flip_horizontal)
+        request = protocol.Explain(parts=parts, flip_horizontal=bool(flip_horizontal))
         return self._answer(protocol.ExplanationReply, request, frames)[0].explanation
 
     def publish_analytics(
@@ -156,7 +158,9 @@ class Identifier(SavedGallery):
         self, images: Sequence[Image], flip_horizontal: bool, asked: dict[str, Any]
     ) -> list[ReIdentificationResults]:
         parts, frames = image_parts(images)
-        return self._results(protocol.ReIdImage(parts=parts, flip_horizontal=flip_horizontal, **asked), frames, images)
+        return self._results(
+            protocol.ReIdImage(parts=parts, flip_horizontal=bool(flip_horizontal), **asked), frames, images
+        )
 
     def _results(
         self, request: protocol.ReIdImage, frames: Sequence[Any], images: Sequence[Image | None]

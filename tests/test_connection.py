@@ -130,7 +130,7 @@ def test_a_daemon_that_comes_and_goes_thousands_of_times_does_not_hold_up_the_pr
         idle.close(linger=0)
 
 
-@pytest.mark.parametrize("seconds", [0, -1, "5", None, True, float("nan")])
+@pytest.mark.parametrize("seconds", [0, -1, "5", None, True, float("nan"), float("inf")])
 def test_a_time_out_is_seconds(seconds):
     with pytest.raises(reidd.RequestError, match="expected seconds, more than 0"):
         reidd.Client(timeout=seconds)

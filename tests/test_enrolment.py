@@ -45,6 +45,18 @@ def test_a_limit_that_makes_no_sense_is_refused(identifier, count, method):
         identifier.set_per_id_gallery_limit(count, method)
 
 
+@pytest.mark.parametrize("seconds", [0, -1, "5", True, float("nan"), float("inf")])
+def test_what_is_no_time_to_live_is_refused(identifier, seconds):
+    with pytest.raises(reidd.RequestError, match="expected seconds, more than 0"):
+        identifier.set_ttl(seconds)
+
+
+@pytest.mark.parametrize("number", [np.float32, np.float64, np.int64])
+def test_a_time_to_live_may_be_any_kind_of_number(identifier, number):
+    identifier.set_ttl(number(3600))
+    identifier.set_ttl(None)
+
+
 def test_removing_forgets_all_instances_and_an_unknown_id_is_an_error(identifier, gallery_crops):
     enrol(identifier, gallery_crops[:6])
     identifier.remove_from_gallery(1)

@@ -131,6 +131,22 @@ def test_a_verdict_says_whether_the_nearest_id_may_be_believed(identifier):
     assert identifier.re_id_features(near, max_distance=0.1, margin=0.05)[0].verdict is reidd.Verdict.AMBIGUOUS
 
 
+@pytest.mark.parametrize("flag", [np.True_, 1])
+def test_a_flag_may_be_what_numpy_or_c_calls_true(identifier, image, flag):
+    identifier.add_to_gallery(image, 1, flip_horizontal=flag)
+    assert identifier.re_id_image(image, flip_horizontal=flag).predictions[0].id == 1
+    assert identifier.explain(image, flag).id == 1
+    same = identifier.get_distances(image, [image], flip_horizontal=flag, normalize_distance=flag)
+    assert same[0, 0] == pytest.approx(0, abs=1e-5)
+    assert identifier.extract_features(image, flag).shape == (1, 256)
+
+
+@pytest.mark.parametrize("distance", [np.float32(1), np.int64(1), 1])
+def test_a_distance_may_be_any_kind_of_number(identifier, image, distance):
+    identifier.add_to_gallery(image, 1)
+    assert identifier.re_id_image(image, max_distance=distance, margin=distance).verdict is reidd.Verdict.KNOWN
+
+
 @pytest.mark.parametrize("wrong", [{"top_k": 0}, {"top_k": 1.5}, {"max_distance": -1}, {"margin": float("nan")}])
 def test_a_question_that_makes_no_sense_is_refused(identifier, image, wrong):
     with pytest.raises(reidd.RequestError, match=next(iter(wrong))):
@@ -179,6 +195,14 @@ def test_what_is_no_label_is_refused(identifier, image, given):
         identifier.set_label(1, given)
 
 
+def test_a_label_that_cannot_travel_is_refused(identifier, image):
+    identifier.add_to_gallery(image, 1)
+    with pytest.raises(reidd.RequestError, match="UTF-8 cannot carry"):
+        identifier.set_label(1, "ann\udc80")
+    identifier.set_label(1, np.str_("Ann"))
+    assert type(identifier.id_labels()[1]) is str
+
+
 def test_the_properties_tell_model_and_engine(identifier):
     assert identifier.engine is reidd.Engine.TFLITE
     assert identifier.accelerator is reidd.Accelerator.CPU
@@ -191,7 +215,8 @@ def test_the_properties_tell_model_and_engine(identifier):
 
 
 @pytest.mark.parametrize(
-    "value", [float("nan"), np.zeros(3), b"bytes", {1, 2}, object(), {3: "x"}, [{"a": float("inf")}]]
+    "value",
+    [float("nan"), np.zeros(3), b"bytes", {1, 2}, object(), {3: "x"}, [{"a": float("inf")}], "\udc80", {"\udc80": 1}],
 )
 def test_what_json_cannot_carry_is_not_published(identifier, image, value):
     results = identifier.re_id_image(image)
@@ -201,6 +226,16 @@ def test_what_json_cannot_carry_is_not_published(identifier, image, value):
         identifier.publish_analytics(results, value)
     with pytest.raises(reidd.PublishError, match="results"):
         identifier.publish_analytics(value)
+
+
+def test_predictions_of_ones_own_are_published_when_json_can_carry_them(identifier, shared_daemon, monkeypatch):
+    monkeypatch.setenv("REIDD_ENDPOINT", shared_daemon.endpoint)
+    matrix = np.zeros((1, 1), np.float32)
+    own = reidd.ReIdentificationPrediction(np.int64(1), np.int32(1), np.float32(0.5), np.str_("Ann"))
+    identifier.publish_analytics(reidd.ReIdentificationResults([own], matrix, np.float32(0.1)), np.str_("door"))
+    broken = reidd.ReIdentificationPrediction(1, 1, float("nan"))
+    with pytest.raises(reidd.PublishError, match="distance is nan"):
+        identifier.publish_analytics(reidd.ReIdentificationResults([broken], matrix, 0.1))
 
 
 def test_what_never_ends_is_not_published(identifier, image):

@@ -18,7 +18,16 @@ from reidd.protocol.changes import (
     Undo,
     Unpin,
 )
-from reidd.protocol.codec import checked_id, decode_reply, decode_request, encode, failed, raised, request_id
+from reidd.protocol.codec import (
+    checked_id,
+    checked_text,
+    decode_reply,
+    decode_request,
+    encode,
+    failed,
+    raised,
+    request_id,
+)
 from reidd.protocol.events import EVENT_TYPES, Event
 from reidd.protocol.limits import (
     DEFAULT_DEADLINE_MS,
@@ -163,6 +172,7 @@ __all__ = [
     "Unpin",
     "Version",
     "checked_id",
+    "checked_text",
     "decode_reply",
     "decode_request",
     "encode",

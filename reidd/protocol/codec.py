@@ -105,6 +105,14 @@ def checked_id(id: Any) -> int:
     return number
 
 
+def checked_text(text: str, name: str, refusal: type[RequestError] = RequestError) -> str:
+    """Return a text that UTF-8 can carry as a plain str; the name of a file may be none."""
+    try:
+        return text.encode().decode()
+    except UnicodeEncodeError:
+        raise refusal(f"{name} is {errors.shown(text)}, which UTF-8 cannot carry: it holds half a character") from None
+
+
 def _check_amount(request: AnyRequest) -> None:
     rows = sum(part.shape[0] for part in request.frames if isinstance(part, Feature))
     images = sum(len(part.boxes or [()]) for part in request.frames if not isinstance(part, Feature))
