@@ -26,6 +26,18 @@ _EXPECTED = "expected ipc:///path/of/reidd.sock or tcp://host:port"
 _EVENTS = zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 
 
+class Turns:
+    """A lock for the threads of one process: of a forked child another, which no thread of the parent's holds."""
+
+    def __init__(self) -> None:
+        self._locks: dict[int, threading.Lock] = {}
+
+    @property
+    def mine(self) -> threading.Lock:
+        """The lock of this process."""
+        return self._locks.setdefault(os.getpid(), threading.Lock())
+
+
 class Connection:
     """A connection that threads may share, that survives the daemon's restarts, and a fork.
 
@@ -44,7 +56,7 @@ class Connection:
                 "find its name in REIDD_KEY"
             )
         self.endpoint, self.timeout, self._credentials = endpoint, timeout, credentials
-        self._lock = threading.Lock()
+        self._turns = Turns()
         self._socket: zmq.Socket[bytes] | None = None
         self._lost: zmq.Socket[bytes] | None = None
         self._poller = zmq.Poller()
@@ -67,7 +79,8 @@ class Connection:
         timeout = self.timeout if timeout is None else timeout
         until = time.monotonic() + timeout
         # A thread that waits for another's request waits within its own timeout.
-        if not self._lock.acquire(timeout=timeout):
+        lock = self._turns.mine
+        if not lock.acquire(timeout=timeout):
             raise DeadlineError(f"another request of this client was still under way after {timeout:g} s")
         try:
             self._count += 1
@@ -78,14 +91,14 @@ class Connection:
             )
             reply, rest = self._exchange(request, _checked(frames), until, timeout)
         finally:
-            self._lock.release()
+            lock.release()
         if isinstance(reply, protocol.Failed):
             raise protocol.raised(reply)
         return reply, rest
 
     def close(self) -> None:
         """Close the socket; a later request opens it again."""
-        with self._lock:
+        with self._turns.mine:
             self._drop()
 
     def _exchange(

@@ -12,7 +12,7 @@ import numpy as np
 from reidd import places, protocol
 from reidd.arguments import member
 from reidd.colors import checked_colors
-from reidd.connection import Connection, obstacle
+from reidd.connection import Connection, Turns, obstacle
 from reidd.engines import Accelerator, Engine
 from reidd.errors import ConnectionError, NotLoadedError, PublishError, RequestError
 from reidd.features import Extractor
@@ -33,6 +33,8 @@ PUBLISH_TIMEOUT_S = 5.0
 
 class ReIdentification(Identifier):
     """Find who is on an image, by its feature's distance to those of a gallery in this process's memory.
+
+    Threads may share one: their calls take turns. A forked child has a gallery of its own, a copy.
 
     Args:
         model_id: a model folder's `<publisher>/<name>`, such as `reidd/person`, which comes with reidd.
@@ -60,6 +62,7 @@ class ReIdentification(Identifier):
         self._gallery: Gallery | None = None
         self._limit: protocol.SetPerIdGalleryLimit | None = None
         self._daemon: Connection | None = None
+        self._turns = Turns()
         if self._model.extras.dim is not None:
             self._open_gallery(self._model.extras.dim)
 
@@ -75,12 +78,13 @@ class ReIdentification(Identifier):
         """
         engine, accelerator = member(Engine, engine), member(Accelerator, accelerator)
         loaded = Extractor.load(self._model, engine, accelerator, registry=Registry(), threads=self._threads)
-        if self._extractor is not None:
-            self._extractor.close()
-        self._extractor = loaded
-        if self._gallery is None:
-            self._open_gallery(loaded.dim)
-        self._images.extractor = loaded
+        with self._turns.mine:
+            if self._extractor is not None:
+                self._extractor.close()
+            self._extractor = loaded
+            if self._gallery is None:
+                self._open_gallery(loaded.dim)
+            self._images.extractor = loaded
 
     @property
     def engine(self) -> Engine | None:
@@ -127,9 +131,13 @@ class ReIdentification(Identifier):
 
     def close(self) -> None:
         """Give the network and the gallery back."""
-        for thing in (self._extractor, self._gallery, self._daemon):
-            if thing is not None:
-                thing.close()
+        with self._turns.mine:
+            for thing in (self._extractor, self._gallery, self._daemon):
+                if thing is not None:
+                    thing.close()
+            self._extractor = None
+            if self._gallery is not None:
+                self._images.extractor = None
 
     def __enter__(self) -> "ReIdentification":
         return self
@@ -150,12 +158,13 @@ class ReIdentification(Identifier):
         return self._model.feature_space(), self._gallery.reader.dim
 
     def _ask(self, request: protocol.Request, frames: Sequence[Any] = ()) -> tuple[protocol.AnyReply, list[Any]]:
-        if self._gallery is None and isinstance(request, protocol.SetPerIdGalleryLimit):
-            checked_limit(request.count, request.drop_method)
-            self._limit = request  # kept until `load` tells the dimension
-            return protocol.Changed(), []
-        self._space()
-        answer = self._answered(request, frames)
+        with self._turns.mine:
+            if self._gallery is None and isinstance(request, protocol.SetPerIdGalleryLimit):
+                checked_limit(request.count, request.drop_method)
+                self._limit = request  # kept until `load` tells the dimension
+                return protocol.Changed(), []
+            self._space()
+            answer = self._answered(request, frames)
         return answer.reply, list(answer.frames)
 
     def _answered(self, request: Any, frames: Sequence[Any]) -> Answer:

@@ -1,6 +1,9 @@
 """What only the in-process class does: loading, the life of its gallery, publishing without a daemon of its own."""
 
 import json
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -61,6 +64,47 @@ def test_a_limit_may_be_set_before_load_even_when_the_model_does_not_tell_its_di
     identifier.load()
     identifier.add_to_gallery([image] * 3, 1)
     assert identifier.count() == 2
+
+
+def test_threads_share_one_and_each_gets_its_own_answer(in_process, gallery_crops):
+    images = [image for _, image in gallery_crops[:8]]
+    want = [in_process.extract_features(image) for image in images]
+    with ThreadPoolExecutor(4) as threads:
+        got = list(threads.map(in_process.extract_features, images * 20))
+        list(threads.map(in_process.add_features_to_gallery, got, range(160)))
+    assert all(np.allclose(feature, want[n % 8], atol=1e-5) for n, feature in enumerate(got))
+    assert in_process.count() == len(in_process.ids()) == 160
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # of Python 3.12
+def test_what_a_forked_child_learns_stays_in_the_child(in_process):
+    in_process.add_features_to_gallery(np.eye(1, 256), 1)
+    child = os.fork()
+    if not child:
+        in_process.add_features_to_gallery(np.eye(1, 256), 2)
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert in_process.re_id_features(np.eye(1, 256))[0].distance_matrix.shape == (1, 1)
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # of Python 3.12
+def test_a_forked_child_waits_for_no_thread_of_its_parent(in_process):
+    with in_process._turns.mine:
+        child = os.fork()
+        if not child:
+            signal.alarm(5)
+            os._exit(in_process.count())
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_once_closed_the_network_is_missing_and_load_brings_it_back(image):
+    with reidd.ReIdentification("reidd/person") as closed:
+        closed.load()
+    assert (closed.engine, closed.accelerator) == (None, None)
+    with pytest.raises(reidd.NotLoadedError, match=r"load\("):
+        closed.re_id_image(image)
+    closed.load()
+    assert closed.extract_features(image).shape == (1, 256)
 
 
 def test_a_full_gallery_overwrites_its_oldest_instance():

@@ -18,7 +18,8 @@ def new_mapping(path: Path | None, size_bytes: int) -> Iterator[mmap.mmap]:
     """
     if path is None:
         with _explained(path, size_bytes):
-            mapping = mmap.mmap(-1, size_bytes)
+            # Private, for a forked child's changes are its own.
+            mapping = mmap.mmap(-1, size_bytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         yield mapping
         return
     unfinished = path.with_name(f".{path.name}.unfinished")
