@@ -12,9 +12,10 @@ from reidd import protocol
 from reidd.errors import FeatureError, ImageError, RequestError, shown
 from reidd.images import Image, pixels
 
+MAX_IMAGES_BYTES = 32 << 20
+"""Of images in one request: a daemon has room for 256 MiB of requests, all clients together."""
 NUMBERS = (int, float, np.integer, np.floating)
 
-_T = TypeVar("_T")
 _E = TypeVar("_E", bound=Enum)
 
 
@@ -32,9 +33,26 @@ def several(images: Any) -> list[Image]:
     return list(images)
 
 
-def chunks(items: list[_T], size: int = protocol.MAX_PARTS) -> Iterator[list[_T]]:
+def chunks(images: Sequence[Image], size: int = protocol.MAX_PARTS) -> Iterator[list[Image]]:
     """As many at a time as one request takes."""
-    return (items[at : at + size] for at in range(0, len(items), size))
+    chunk: list[Image] = []
+    held = 0
+    for image in images:
+        travelling = _travelling_bytes(image)
+        if chunk and (len(chunk) == size or held + travelling > MAX_IMAGES_BYTES):
+            yield chunk
+            chunk, held = [], 0
+        chunk.append(image)
+        held += travelling
+    if chunk:
+        yield chunk
+
+
+def _travelling_bytes(image: Any) -> int:
+    """How large an image is on its way; of what is none, nothing, for it will not travel."""
+    if isinstance(image, np.ndarray):
+        return 3 * int(math.prod(image.shape[:2]))
+    return len(image) if isinstance(image, (bytes, bytearray)) else 0
 
 
 def image_parts(images: Sequence[Image]) -> tuple[list[protocol.Part], list[Any]]:

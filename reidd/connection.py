@@ -87,7 +87,7 @@ class Connection:
             request = msgspec.structs.replace(
                 request,
                 request=f"{self._name}-{os.getpid()}-{self._count}",
-                deadline_ms=max(1, int((until - time.monotonic()) * 1000 * DAEMON_SHARE)),
+                deadline_ms=_deadline_ms(until - time.monotonic()),
             )
             reply, rest = self._exchange(request, _checked(frames), until, timeout)
         finally:
@@ -106,7 +106,7 @@ class Connection:
     ) -> tuple[protocol.AnyReply, list[bytes]]:
         connected, lost = self._connected()
         self._was_lost(lost)
-        message = [b"", protocol.encode(request), *frames]
+        message = [b"", _header(request), *frames]
         connected.send_multipart(message, copy=False)
         ready: dict[Any, int] = {}
         left_s = timeout
@@ -185,6 +185,20 @@ def secure(socket: "zmq.Socket[Any]", credentials: Credentials | None) -> None:
         socket.setsockopt(zmq.CURVE_SERVERKEY, credentials.server_public.encode())
         socket.setsockopt(zmq.CURVE_PUBLICKEY, credentials.public.encode())
         socket.setsockopt(zmq.CURVE_SECRETKEY, credentials.secret.encode())
+
+
+def _deadline_ms(left_s: float) -> int:
+    return max(1, min(int(left_s * 1000 * DAEMON_SHARE), protocol.MAX_DEADLINE_MS))
+
+
+def _header(request: protocol.Request) -> bytes:
+    header = protocol.encode(request)
+    if len(header) > protocol.MAX_HEADER_BYTES:
+        # The daemon could not even read which request it refuses.
+        raise RequestError(
+            f"request has a header of {len(header)} bytes; expected at most {protocol.MAX_HEADER_BYTES}: send less"
+        )
+    return header
 
 
 def _checked(frames: Sequence[Any]) -> Sequence[Any]:

@@ -41,12 +41,14 @@ class Enrolment(Requester):
 
         Raises:
             IdError: that is no id.
-            ImageError: that is no image; nothing was stored.
+            ImageError: that is no image; nothing was stored, save of a long list what came before a damaged file: at
+                most 64 images, or 32 MiB of them, are stored at once.
             StorageUnavailableError: the daemon's disk failed; nothing was stored.
         """
         id = protocol.checked_id(id)
-        for chunk in chunks(listed(image)):
-            parts, frames = image_parts(chunk)
+        # All of them, before the first is sent.
+        checked = [image_parts(chunk) for chunk in chunks(listed(image))]
+        for parts, frames in checked:
             self._ask(protocol.AddToGallery(id=id, parts=parts, flip_horizontal=bool(flip_horizontal)), frames)
 
     def add_features_to_gallery(self, features: np.ndarray, id: int) -> None:

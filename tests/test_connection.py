@@ -1,6 +1,7 @@
 """The client's side of one request: it waits as long as it said, and misses nothing that has come."""
 
 import contextlib
+import os
 import signal
 import socket
 import subprocess
@@ -94,6 +95,21 @@ def test_the_time_that_is_left_is_the_deadline(core, connection):
     first.join()
     second.join()
     assert 0 < protocol.decode_request(message[2]).deadline_ms < 0.9 * 1600
+
+
+def test_a_client_may_wait_longer_than_a_deadline_can_be(client):
+    client.timeout = 3600
+    assert client.ids() == []
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # of Python 3.12
+def test_a_forked_child_waits_for_no_thread_of_its_parent(client):
+    with client._connection._turns.mine:
+        child = os.fork()
+        if not child:
+            signal.alarm(5)
+            os._exit(client.count())
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_daemon_that_was_lost_before_is_asked_once(core, endpoint, connection):

@@ -105,6 +105,12 @@ def test_what_is_no_image_is_refused_and_nothing_is_stored(identifier, name):
     assert identifier.count() == 0
 
 
+def test_of_a_long_list_with_something_that_is_no_image_nothing_is_stored(identifier, image):
+    with pytest.raises(reidd.ImageError):
+        identifier.add_to_gallery([image] * 70 + [image.astype(np.float32)], 7)
+    assert identifier.count() == 0
+
+
 def test_features_can_be_stored_and_asked_about_without_a_network(identifier):
     rows = np.eye(3, 256, dtype=np.float32)
     for id, row in enumerate(rows):

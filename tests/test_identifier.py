@@ -29,6 +29,11 @@ def test_no_images_give_no_rows(identifier):
     assert identifier.re_id_images([]) == []
 
 
+def test_many_large_images_are_asked_about_in_several_requests(identifier):
+    frame = np.random.default_rng(0).integers(0, 256, (1080, 1920, 3), np.uint8)
+    assert len(identifier.re_id_images([frame] * 40)) == 40
+
+
 def test_the_mirror_makes_a_feature_symmetric(identifier, image):
     mirrored = np.ascontiguousarray(image[:, ::-1])
     assert (identifier.extract_features(image) @ identifier.extract_features(mirrored).T).item() > 0.9999
@@ -236,6 +241,11 @@ def test_predictions_of_ones_own_are_published_when_json_can_carry_them(identifi
     broken = reidd.ReIdentificationPrediction(1, 1, float("nan"))
     with pytest.raises(reidd.PublishError, match="distance is nan"):
         identifier.publish_analytics(reidd.ReIdentificationResults([broken], matrix, 0.1))
+
+
+def test_a_record_that_is_too_long_is_refused_at_once(client, image):
+    with pytest.raises(reidd.RequestError, match="expected at most 1048576: send less"):
+        client.publish_analytics(client.re_id_image(image), "x" * (2 << 20))
 
 
 def test_what_never_ends_is_not_published(identifier, image):
