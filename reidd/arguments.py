@@ -24,12 +24,12 @@ def listed(image: Image | Sequence[Image]) -> list[Image]:
     return list(image) if isinstance(image, (list, tuple)) else [image]  # type: ignore[list-item]
 
 
-def several(images: Any) -> list[Image]:
-    """Images to compare with, as a list; one image would be taken apart into its rows, so it is refused."""
+def several(images: Any, name: str) -> list[Image]:
+    """Images, as a list; one image would be taken apart into its rows, so it is refused."""
     single = isinstance(images, (bytes, bytearray, memoryview, str)) or getattr(images, "ndim", 4) < 4
     if single or not hasattr(images, "__iter__"):
         what = f"one array of shape {images.shape}" if isinstance(images, np.ndarray) else f"a {type(images).__name__}"
-        raise ImageError(f"gallery_images is {what}; expected a list of images, such as [image]")
+        raise ImageError(f"{name} is {what}; expected a list of images, such as [image]")
     return list(images)
 
 
@@ -76,7 +76,7 @@ def feature_parts(features: np.ndarray) -> Iterator[tuple[protocol.Feature, byte
         rows = np.atleast_2d(np.asarray(features))
     except ValueError as error:
         raise FeatureError(f"features are no array: {error}") from None
-    if rows.ndim != 2 or not rows.size or rows.dtype.kind != "f":
+    if rows.ndim != 2 or not rows.shape[1] or rows.dtype.kind != "f":
         raise FeatureError(
             f"features are {rows.dtype} of shape {rows.shape}; expected float of shape (n, dim) or (dim,)"
         )

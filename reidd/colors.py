@@ -17,10 +17,13 @@ def generated_colors(count: int) -> np.ndarray:
 
 def checked_colors(colors: Any, labels: Sequence[str] | None) -> np.ndarray:
     """`(len(labels), 3)` uint8; a ConfigError says what came instead."""
-    rows = np.asarray(colors)
     expected = (len(labels or ()), 3)
+    try:
+        rows = np.asarray(colors)
+    except ValueError as error:
+        raise ConfigError(f"colors are no array: {error}; expected {expected}: one BGR row per label") from None
     if rows.shape != expected:
         raise ConfigError(f"colors have shape {rows.shape}, expected {expected}: one BGR row per label")
-    if not ((rows >= 0) & (rows <= 255)).all():
+    if rows.dtype.kind not in "iuf" or not ((rows >= 0) & (rows <= 255)).all():
         raise ConfigError("colors must lie in 0 to 255")
     return rows.astype(np.uint8)

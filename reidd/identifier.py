@@ -52,7 +52,7 @@ class Identifier(SavedGallery):
         thresholds stay valid whatever images are compared.
         """
         rows = [np.empty((1, 0), np.float32)]
-        for chunk in chunks(several(gallery_images), protocol.MAX_PARTS - 1):
+        for chunk in chunks(several(gallery_images, "gallery_images"), protocol.MAX_PARTS - 1):
             parts, frames = image_parts([image, *chunk])
             request = protocol.GetDistances(
                 parts=parts, flip_horizontal=bool(flip_horizontal), normalize_distance=bool(normalize_distance)
@@ -99,7 +99,11 @@ class Identifier(SavedGallery):
     ) -> list[ReIdentificationResults]:
         """Do what `re_id_image` does for a list of images in one call: one result per image."""
         asked = question(top_k, normalize_distance, max_distance, margin)
-        return [result for chunk in chunks(list(images)) for result in self._identified(chunk, flip_horizontal, asked)]
+        return [
+            result
+            for chunk in chunks(several(images, "images"))
+            for result in self._identified(chunk, flip_horizontal, asked)
+        ]
 
     def re_id_features(
         self,

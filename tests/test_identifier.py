@@ -1,5 +1,6 @@
 """The published API, in process and through a daemon: asking, publishing, and what it tells of itself."""
 
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -27,6 +28,9 @@ def test_a_list_of_images_gives_a_row_each(identifier, gallery_crops):
 def test_no_images_give_no_rows(identifier):
     assert identifier.extract_features([]).shape == (0, 256)
     assert identifier.re_id_images([]) == []
+    assert identifier.re_id_features(identifier.extract_features([])) == []
+    identifier.add_features_to_gallery(identifier.extract_features([]), 1)
+    assert identifier.count() == 0
 
 
 def test_many_large_images_are_asked_about_in_several_requests(identifier):
@@ -181,16 +185,18 @@ def test_arguments_in_the_wrong_order_do_not_print_an_image(identifier, image):
     assert len(str(caught.value)) < 100
 
 
-@pytest.mark.parametrize("shape", [(20, 10, 3), (20, 10)])
-def test_one_image_is_no_list_of_images_to_compare_with(identifier, image, shape):
-    with pytest.raises(reidd.ImageError, match=r"one array of shape .* such as \[image\]"):
-        identifier.get_distances(image, np.zeros(shape, np.uint8))
+@pytest.mark.parametrize("shape", [(20, 10, 3), (20, 10, 4), (20, 10)])
+def test_one_image_is_no_list_of_images(identifier, image, shape):
+    for ask in (partial(identifier.get_distances, image), identifier.re_id_images):
+        with pytest.raises(reidd.ImageError, match=r"one array of shape .* such as \[image\]"):
+            ask(np.zeros(shape, np.uint8))
 
 
 @pytest.mark.parametrize("given", [None, b"\xff\xd8", "ann.jpg", 5])
 def test_what_is_no_list_of_images_is_refused(identifier, image, given):
-    with pytest.raises(reidd.ImageError, match="expected a list of images"):
-        identifier.get_distances(image, given)
+    for ask in (partial(identifier.get_distances, image), identifier.re_id_images):
+        with pytest.raises(reidd.ImageError, match="expected a list of images"):
+            ask(given)
 
 
 @pytest.mark.parametrize("given", [5, b"Ann", "x" * 257])

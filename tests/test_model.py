@@ -205,3 +205,9 @@ def test_a_colours_file_gives_a_row_per_label(folder):
     (folder / "colors.txt").write_text("1,2,3\n")
     with pytest.raises(ConfigError, match=r"colors\.txt"):
         ModelConfig(path)
+
+
+@pytest.mark.parametrize("colors", [[["red", "green", "blue"]], [[None, 0, 0]], [[1, 2, float("nan")]], [[1, 2, 256]]])
+def test_a_colour_is_three_numbers_from_0_to_255(folder, colors):
+    with pytest.raises(ConfigError, match="colors must lie in 0 to 255"):
+        ModelConfig(changed(folder), labels=["adult"], colors=colors)
