@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -25,7 +25,7 @@ MAX_AT_ONCE = 8
 
 def _awaitable(
     method: Callable[Concatenate[client.Client, _P], _R],
-) -> Callable[Concatenate["Client", _P], Awaitable[_R]]:
+) -> Callable[Concatenate["Client", _P], Coroutine[Any, Any, _R]]:
     @functools.wraps(method)
     async def call(self: "Client", /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         return await self._in_thread(functools.partial(_on, method, args, kwargs))
@@ -105,8 +105,11 @@ class Client:
         """The entries of the daemon's audit log, oldest first, each one line of JSON."""
         return await self._in_thread(lambda connected: list(connected.audit()))
 
-    async def watch(self, *types: str) -> AsyncIterator[dict[str, Any]]:
-        """Subscribe to the daemon's events, such as "identified" or "published"; without types, to all."""
+    async def watch(self, *types: str, timeout: float | None = None) -> AsyncGenerator[dict[str, Any], None]:
+        """Subscribe to the daemon's events, such as "identified" or "published"; without types, to all.
+
+        Ends when nothing came for `timeout` seconds; without one, never.
+        """
         endpoint = await self._in_thread(client.Client.analytics_endpoint)
         with zmq.asyncio.Context.instance().socket(zmq.SUB) as subscriber:
             secure(subscriber, self._key)
@@ -118,7 +121,7 @@ class Client:
             subscriber.disable_monitor()
             monitor.close()
             client.check_welcome(said, endpoint)
-            while True:
+            while await subscriber.poll(None if timeout is None else int(timeout * 1000)):
                 _, event = await subscriber.recv_multipart()
                 yield msgspec.json.decode(event)
 

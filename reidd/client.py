@@ -1,7 +1,7 @@
 """`Client`: the published API over ZeroMQ, answered by a running daemon."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,7 @@ class Client(Identifier):
         """
         return _seen_from_here(self.status().analytics, self._connection.endpoint)
 
-    def watch(self, *types: str, timeout: float | None = None) -> Iterator[dict[str, Any]]:
+    def watch(self, *types: str, timeout: float | None = None) -> Generator[dict[str, Any], None, None]:
         """Subscribe to the daemon's events, such as "identified" or "published"; without types, to all.
 
         Ends when nothing came for `timeout` seconds; without one, never.

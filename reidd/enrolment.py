@@ -1,6 +1,7 @@
 """The methods of the published API that change the gallery, or list who is in it."""
 
 from collections.abc import Sequence
+from typing import SupportsIndex
 
 import numpy as np
 
@@ -31,7 +32,7 @@ class Enrolment(Requester):
         request = protocol.SetPerIdGalleryLimit(count=counted(count), drop_method=str(drop_method))
         return len(self._answer(protocol.Changed, request)[0].dropped)
 
-    def add_to_gallery(self, image: Image | Sequence[Image], id: int, flip_horizontal: bool = True) -> None:
+    def add_to_gallery(self, image: Image | Sequence[Image], id: SupportsIndex, flip_horizontal: bool = True) -> None:
         """Store the feature of an image, or of each image of a list, under an id.
 
         Args:
@@ -51,13 +52,13 @@ class Enrolment(Requester):
         for parts, frames in checked:
             self._ask(protocol.AddToGallery(id=id, parts=parts, flip_horizontal=bool(flip_horizontal)), frames)
 
-    def add_features_to_gallery(self, features: np.ndarray, id: int) -> None:
+    def add_features_to_gallery(self, features: np.ndarray, id: SupportsIndex) -> None:
         """Store features, `(n, dim)` or `(dim,)` float, under an id, without a network; they are normalised."""
         id = protocol.checked_id(id)
         for part, frame in feature_parts(features):
             self._ask(protocol.AddToGallery(id=id, parts=[part]), [frame])
 
-    def remove_from_gallery(self, id: int) -> None:
+    def remove_from_gallery(self, id: SupportsIndex) -> None:
         """Remove all instances of an id; `undo` brings them back, and `forget` makes it final.
 
         Raises:
@@ -65,7 +66,7 @@ class Enrolment(Requester):
         """
         self._ask(protocol.RemoveFromGallery(id=protocol.checked_id(id)))
 
-    def forget(self, id: int) -> protocol.Receipt:
+    def forget(self, id: SupportsIndex) -> protocol.Receipt:
         """Erase an id for good: its instances, its label, what could be undone, what recent events said of it.
 
         `remove_from_gallery` can be undone, and a backup brings the id back; this cannot, and a backup that is put
@@ -78,26 +79,26 @@ class Enrolment(Requester):
         """
         return self._answer(protocol.Receipt, protocol.Forget(id=protocol.checked_id(id)))[0]
 
-    def pin(self, id: int) -> None:
+    def pin(self, id: SupportsIndex) -> None:
         """Keep a full gallery from overwriting the instances of an id. Raises UnknownIdError."""
         self._ask(protocol.Pin(id=protocol.checked_id(id)))
 
-    def unpin(self, id: int) -> None:
+    def unpin(self, id: SupportsIndex) -> None:
         """Let a full gallery overwrite the instances of an id again. Raises UnknownIdError."""
         self._ask(protocol.Unpin(id=protocol.checked_id(id)))
 
-    def rename(self, id: int, into_id: int) -> None:
+    def rename(self, id: SupportsIndex, into_id: SupportsIndex) -> None:
         """Give an id another number. Raises UnknownIdError, and RequestError when the number is taken."""
         self._ask(protocol.Rename(id=protocol.checked_id(id), into_id=protocol.checked_id(into_id)))
 
-    def merge(self, id: int, into_id: int) -> None:
+    def merge(self, id: SupportsIndex, into_id: SupportsIndex) -> None:
         """Make all instances of an id another's, for they are the same person.
 
         Raises UnknownIdError unless both are in the gallery.
         """
         self._ask(protocol.Merge(id=protocol.checked_id(id), into_id=protocol.checked_id(into_id)))
 
-    def move(self, instance: int, id: int) -> None:
+    def move(self, instance: SupportsIndex, id: SupportsIndex) -> None:
         """Make one instance, by its number, another id's. Raises RequestError when the gallery does not hold it."""
         self._ask(protocol.Move(instance=counted(instance, "instance"), id=protocol.checked_id(id)))
 
@@ -108,7 +109,7 @@ class Enrolment(Requester):
         """
         return self._answer(protocol.Changed, protocol.Undo())[0].taken_back
 
-    def set_ttl(self, seconds: float | None, id: int | None = None) -> None:
+    def set_ttl(self, seconds: float | None, id: SupportsIndex | None = None) -> None:
         """Let instances live so many seconds of serving, those of one id or all that are not pinned; None is for ever.
 
         Time counts by the monotonic clock while the gallery is served, so that a board whose clock jumps loses nothing.
@@ -116,7 +117,7 @@ class Enrolment(Requester):
         lives_s = None if seconds is None else seconds_of(seconds, "seconds")
         self._ask(protocol.SetTtl(seconds=lives_s, id=None if id is None else protocol.checked_id(id)))
 
-    def set_label(self, id: int, label: str | None) -> None:
+    def set_label(self, id: SupportsIndex, label: str | None) -> None:
         """Name an id for people; None takes the name away. Predictions carry it as `label`."""
         self._ask(protocol.SetLabel(id=protocol.checked_id(id), label=label_text(label)))
 
@@ -138,7 +139,7 @@ class Enrolment(Requester):
         """Every id of the gallery, in ascending order."""
         return [record.id for record in self.id_records()]
 
-    def count(self, id: int | None = None) -> int:
+    def count(self, id: SupportsIndex | None = None) -> int:
         """How many instances the gallery holds, of one id or of all; 0 for an id it does not know."""
         only = [] if id is None else [protocol.checked_id(id)]
         reply, _ = self._answer(protocol.IdList, protocol.Ids(only=only))

@@ -95,6 +95,13 @@ def test_events_come_as_an_async_iterator(client, shared_daemon, image):
     assert (event["type"], event["id"], event["label"]) == ("labelled", 5, "Eli")
 
 
+def test_a_watch_ends_when_nothing_came_for_as_long_as_was_said(client, shared_daemon):
+    async def conversation(awaited):
+        return [event async for event in awaited.watch("loaded", timeout=0.2)]
+
+    assert run(shared_daemon.endpoint, conversation) == []
+
+
 def test_a_cancelled_call_leaves_the_client_usable(client, shared_daemon, image):
     async def conversation(awaited):
         asked = asyncio.ensure_future(awaited.extract_features([image] * 64))
