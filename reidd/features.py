@@ -10,6 +10,7 @@ from reidd import certificates, distances, golden
 from reidd.backend import Backend
 from reidd.engines import Accelerator, Engine
 from reidd.errors import BackendError, BackendUnavailableError, FeatureError
+from reidd.images import opencv
 from reidd.model import ModelConfig
 from reidd.plugins import Registry
 
@@ -82,6 +83,7 @@ class Extractor:
         """
         pair = registry.choose(model, engine, accelerator)
         try:
+            opencv()
             extractor = cls(model, pair.backend.load(model, pair.accelerator, threads=threads), pair.accelerator)
             extractor.check_itself()
         except (Exception, SystemExit) as error:  # the net around one plugin

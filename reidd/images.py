@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from reidd.errors import ImageError
+from reidd.errors import BackendError, ImageError
 
 MAX_PIXELS = 40_000_000
 """More than any camera's frame (8K is 33 million), less than what exhausts a board's memory."""
@@ -39,7 +39,7 @@ def pixels(image: Any) -> np.ndarray:
     if not isinstance(image, np.ndarray):
         what, expected = _article(type(image).__name__), "a (h, w, 3) uint8 array, or JPEG or PNG bytes"
         raise ImageError(f"image is {what}; expected {expected}{_way(image)}")
-    return _bgr(image)
+    return _bgr(np.asarray(image))
 
 
 def cropped(image: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
@@ -66,18 +66,15 @@ def _article(noun: str) -> str:
 
 
 def _bgr(image: np.ndarray) -> np.ndarray:
-    import cv2
-
     if image.dtype != np.uint8:
         raise ImageError(f"image is {image.dtype} of shape {image.shape}; expected uint8, 0 to 255: convert it")
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
         raise ImageError(f"image has shape {image.shape}; expected (h, w, 3) BGR, (h, w) grey or (h, w, 4) BGRA")
     _check_size(image.shape[1], image.shape[0])
     if image.ndim == 2 or image.shape[2] == 1:
-        return np.asarray(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_GRAY2BGR))
-    if image.shape[2] == 4:
-        return np.asarray(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_BGRA2BGR))
-    return image
+        return np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
+    # Without its alpha; by numpy, for a client that sends arrays may do without OpenCV.
+    return np.ascontiguousarray(image[..., :3]) if image.shape[2] == 4 else image
 
 
 def _check_size(width: int, height: int) -> None:
@@ -87,9 +84,19 @@ def _check_size(width: int, height: int) -> None:
         raise ImageError(f"image is {width}x{height} px; expected at most {MAX_PIXELS} px: send a crop of the object")
 
 
-def _decoded(encoded: bytes) -> np.ndarray:
-    import cv2
+def opencv() -> Any:
+    """Return the module cv2, which decodes and resizes images. Raises BackendError when there is none."""
+    try:
+        import cv2
+    except ImportError as error:
+        raise BackendError(
+            f"images are decoded and resized with OpenCV: pip install 'reidd[opencv]' ({error})"
+        ) from None
+    return cv2
 
+
+def _decoded(encoded: bytes) -> np.ndarray:
+    cv2 = opencv()
     width, height = encoded_size(encoded)
     _check_size(width, height)
     try:

@@ -1,13 +1,14 @@
 """What counts as an image, and how a file that is none is found out before it is decoded."""
 
 import struct
+import sys
 import zlib
 
 import cv2
 import numpy as np
 import pytest
 
-from reidd.errors import ImageError
+from reidd.errors import BackendError, ImageError
 from reidd.images import MAX_PIXELS, encoded_size, pixels
 
 
@@ -71,6 +72,14 @@ def test_grey_becomes_three_equal_channels_and_alpha_is_dropped():
     assert np.array_equal(pixels(grey[..., None]), np.dstack([grey] * 3))
     bgra = np.random.default_rng(0).integers(0, 255, (8, 8, 4), np.uint8)
     assert np.array_equal(pixels(bgra), bgra[..., :3])
+
+
+def test_arrays_need_no_opencv_and_a_file_says_that_it_does(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    for shape in ((8, 8), (8, 8, 1), (8, 8, 3), (8, 8, 4)):
+        assert pixels(np.zeros(shape, np.uint8)).shape == (8, 8, 3)
+    with pytest.raises(BackendError, match=r"pip install 'reidd\[opencv\]'"):
+        pixels(png_of(8, 8))
 
 
 def test_damaged_data_behind_a_good_header_is_refused():

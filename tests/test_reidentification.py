@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -27,6 +28,13 @@ def test_load_takes_dnn_and_its_default_accelerator_unless_told_otherwise():
     assert (fresh.engine, fresh.accelerator) == (reidd.Engine.DNN, reidd.Accelerator.CPU)
     fresh.load(reidd.Engine.TFLITE, reidd.Accelerator.CPU)
     assert fresh.engine is reidd.Engine.TFLITE
+
+
+def test_without_opencv_nothing_is_loaded(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    fresh = reidd.ReIdentification("reidd/person")
+    with pytest.raises(reidd.BackendUnavailableError, match=r"pip install 'reidd\[opencv\]'"):
+        fresh.load(reidd.Engine.TFLITE)
 
 
 def test_another_engine_keeps_the_gallery_and_names_the_same_people(gallery_crops, query_crops):
