@@ -88,7 +88,7 @@ def feature_parts(features: np.ndarray) -> Iterator[tuple[protocol.Feature, byte
 def question(top_k: int, normalize_distance: bool, max_distance: float | None, margin: float) -> dict[str, Any]:
     """What is asked about a probe, as the fields of a request."""
     return {
-        "top_k": counted(top_k, "top_k"),
+        "top_k": min(counted(top_k, "top_k"), protocol.MAX_TOP_K),
         "normalize_distance": bool(normalize_distance),
         "max_distance": None if max_distance is None else _distance(max_distance, "max_distance"),
         "margin": _distance(margin, "margin"),

@@ -150,6 +150,11 @@ def test_a_flag_may_be_what_numpy_or_c_calls_true(identifier, image, flag):
     assert identifier.extract_features(image, flag).shape == (1, 256)
 
 
+def test_all_of_a_gallery_may_be_asked_for_whatever_it_holds(identifier, image):
+    identifier.add_to_gallery(image, 1)
+    assert len(identifier.re_id_image(image, top_k=10**9).predictions) == 1
+
+
 @pytest.mark.parametrize("distance", [np.float32(1), np.int64(1), 1])
 def test_a_distance_may_be_any_kind_of_number(identifier, image, distance):
     identifier.add_to_gallery(image, 1)

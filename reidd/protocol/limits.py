@@ -12,6 +12,8 @@ MAX_ROWS = 1000
 """Feature rows of one request or reply."""
 MAX_PREDICTIONS = 20_000
 """Predictions of one reply, all probes together: the core passes so many on in some 50 ms, and a board in 0.2 s."""
+MAX_TOP_K = 100_000
+"""Predictions for one probe: more than a reply holds of all."""
 MAX_HEADER_BYTES = 1 << 20
 MAX_FRAME_BYTES = 128 << 20
 DEFAULT_DEADLINE_MS = 2000
@@ -23,7 +25,7 @@ MAX_TEXT = 256
 """Characters of a label."""
 
 Id = Annotated[int, Meta(ge=0, le=MAX_ID)]
-TopK = Annotated[int, Meta(ge=1, le=100_000)]
+TopK = Annotated[int, Meta(ge=1, le=MAX_TOP_K)]
 Positive = Annotated[int, Meta(ge=1, le=MAX_ID)]
 Natural = Annotated[int, Meta(ge=0, le=MAX_ID)]
 RequestId = Annotated[str, Meta(max_length=MAX_REQUEST_ID)]
