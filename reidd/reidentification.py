@@ -192,7 +192,11 @@ class ReIdentification(Identifier):
                     f"nobody to publish to at {endpoint}: {reason}; or name a file in {ANALYTICS_FILE}"
                 )
             self._daemon = Connection(endpoint, PUBLISH_TIMEOUT_S)
-        self._daemon.ask(request)
+        try:
+            self._daemon.ask(request)
+        except ConnectionError:
+            self._daemon = None  # so that the next call looks whether anybody listens
+            raise
 
 
 def _rows(answer: Answer) -> np.ndarray:

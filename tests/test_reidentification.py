@@ -174,6 +174,21 @@ def test_with_no_daemon_running_publishing_is_a_connection_error(in_process, ima
     assert isinstance(refused.value, ConnectionError)
 
 
+def test_once_the_daemon_is_lost_publishing_waits_for_nobody(in_process, daemon, monkeypatch):
+    monkeypatch.setenv("REIDD_ENDPOINT", daemon.endpoint)
+    monkeypatch.setattr("reidd.reidentification.PUBLISH_TIMEOUT_S", 0.5)
+    results = in_process.re_id_features(np.eye(1, 256))
+    in_process.publish_analytics(results)
+    daemon.end(signal.SIGKILL)
+    with pytest.raises(reidd.ConnectionError, match="no answer"):
+        in_process.publish_analytics(results)
+    with pytest.raises(reidd.ConnectionError, match="nobody to publish to"):
+        in_process.publish_analytics(results)
+    daemon.start()
+    daemon.wait_until_ready()
+    in_process.publish_analytics(results)
+
+
 def test_analytics_go_to_a_file_when_one_is_named(in_process, image, tmp_path, monkeypatch):
     monkeypatch.setenv("REIDD_ANALYTICS_FILE", str(tmp_path / "analytics.jsonl"))
     for number in range(2):
