@@ -13,6 +13,7 @@ import zmq
 import zmq.asyncio
 
 from reidd import client
+from reidd.arguments import counted
 from reidd.connection import secure
 from reidd.keys import credentials
 from reidd.results import ReIdentificationResults
@@ -62,7 +63,9 @@ class Client:
         self._connect = functools.partial(client.Client, endpoint, timeout=timeout, key=key)
         # Made now, so that a wrong timeout is said here.
         self._idle = [self._connect()]
-        self._new_threads = functools.partial(ThreadPoolExecutor, at_once, thread_name_prefix="reidd-client")
+        self._new_threads = functools.partial(
+            ThreadPoolExecutor, counted(at_once, "at_once"), thread_name_prefix="reidd-client"
+        )
         self._threads = self._new_threads()
 
     extract_features = _awaitable(client.Client.extract_features)

@@ -70,18 +70,19 @@ def image_parts(images: Sequence[Image]) -> tuple[list[protocol.Part], list[Any]
     return parts, frames
 
 
-def feature_parts(features: np.ndarray) -> Iterator[tuple[protocol.Feature, bytes]]:
+def feature_parts(features: np.ndarray, *, least: int = 1) -> Iterator[tuple[protocol.Feature, bytes]]:
     """How features travel: raw float32, as many rows in one request as a daemon takes."""
     try:
         rows = np.atleast_2d(np.asarray(features))
     except ValueError as error:
         raise FeatureError(f"features are no array: {error}") from None
-    if rows.ndim != 2 or not rows.shape[1] or rows.dtype.kind != "f":
+    if rows.ndim != 2 or len(rows) < least or not rows.shape[1] or rows.dtype.kind != "f":
         raise FeatureError(
             f"features are {rows.dtype} of shape {rows.shape}; expected float of shape (n, dim) or (dim,)"
         )
     for at in range(0, len(rows), protocol.MAX_ROWS):
-        chunk = np.ascontiguousarray(rows[at : at + protocol.MAX_ROWS], "<f4")
+        with np.errstate(over="ignore"):  # what is too large for float32 becomes infinity, and is refused as such
+            chunk = np.ascontiguousarray(rows[at : at + protocol.MAX_ROWS], "<f4")
         yield protocol.Feature(shape=(chunk.shape[0], chunk.shape[1])), chunk.tobytes()
 
 

@@ -118,7 +118,7 @@ class Identifier(SavedGallery):
         asked = question(top_k, normalize_distance, max_distance, margin)
         return [
             result
-            for part, frame in feature_parts(features)
+            for part, frame in feature_parts(features, least=0)
             for result in self._results(protocol.ReIdImage(parts=[part], **asked), [frame], [None] * part.shape[0])
         ]
 

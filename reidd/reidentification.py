@@ -10,11 +10,11 @@ import msgspec
 import numpy as np
 
 from reidd import places, protocol
-from reidd.arguments import member
+from reidd.arguments import counted, member
 from reidd.colors import checked_colors
 from reidd.connection import Connection, Turns, obstacle
 from reidd.engines import Accelerator, Engine
-from reidd.errors import ConnectionError, NotLoadedError, PublishError, RequestError
+from reidd.errors import ConfigError, ConnectionError, NotLoadedError, PublishError, RequestError, shown
 from reidd.features import Extractor
 from reidd.gallery import Gallery
 from reidd.gallery.policy import checked_limit
@@ -43,6 +43,7 @@ class ReIdentification(Identifier):
         threads: of the network; more than one helps only while other cores are idle.
 
     Raises:
+        RequestError: the capacity or the threads are no count.
         UnknownModelError: there is no such model folder; says where it looked.
         ConfigError: the model folder is broken; names the file and the key.
     """
@@ -56,8 +57,10 @@ class ReIdentification(Identifier):
         threads: int = 1,
     ):
         self._model = ModelConfig.from_model_id(model_id) if model_config is None else model_config
+        if not isinstance(self._model, ModelConfig):
+            raise ConfigError(f"model_config is {shown(model_config)}; expected ModelConfig(path), or None")
         self._colors = self._model.colors
-        self._capacity, self._threads = capacity, threads
+        self._capacity, self._threads = counted(capacity, "capacity"), counted(threads, "threads")
         self._extractor: Extractor | None = None
         self._gallery: Gallery | None = None
         self._limit: protocol.SetPerIdGalleryLimit | None = None

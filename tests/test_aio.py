@@ -46,6 +46,12 @@ def test_as_many_calls_are_under_way_as_were_asked_for(shared_daemon):
     run(shared_daemon.endpoint, conversation, at_once=2)
 
 
+@pytest.mark.parametrize("at_once", [0, "x"])
+def test_how_many_calls_at_once_is_a_count(at_once):
+    with pytest.raises(reidd.RequestError, match="at_once is"):
+        aio.Client(at_once=at_once)
+
+
 def test_the_event_loop_goes_on_while_an_answer_is_awaited(client, shared_daemon, image):
     async def conversation(awaited):
         ticks = 0

@@ -105,6 +105,11 @@ def test_what_is_no_image_is_refused_and_nothing_is_stored(identifier, name):
     assert identifier.count() == 0
 
 
+def test_no_features_are_nothing_to_store(identifier):
+    with pytest.raises(reidd.FeatureError, match="expected float of shape"):
+        identifier.add_features_to_gallery(np.empty((0, 256), np.float32), 1)
+
+
 def test_of_a_long_list_with_something_that_is_no_image_nothing_is_stored(identifier, image):
     with pytest.raises(reidd.ImageError):
         identifier.add_to_gallery([image] * 70 + [image.astype(np.float32)], 7)
@@ -130,9 +135,10 @@ def test_features_can_be_stored_and_asked_about_without_a_network(identifier):
         np.ones(255, np.float32),
         np.ones((2, 3, 256), np.float32),
         np.ones(256, np.int32),
-        np.empty((0, 256), np.float32),
+        np.full(256, 1e300),
+        np.empty((1, 0), np.float32),
     ],
-    ids=["nan", "infinite", "zero", "short", "three axes", "integers", "no rows"],
+    ids=["nan", "infinite", "zero", "short", "three axes", "integers", "beyond float32", "no columns"],
 )
 def test_a_broken_feature_is_refused_at_every_door(identifier, feature):
     with pytest.raises(reidd.FeatureError):

@@ -54,6 +54,17 @@ def test_an_unknown_model_is_refused_when_it_is_named():
         reidd.ReIdentification("acme/nobody")
 
 
+@pytest.mark.parametrize("wrong", [{"capacity": 0}, {"capacity": "x"}, {"threads": 0}, {"threads": 1.5}])
+def test_capacity_and_threads_are_counts(wrong):
+    with pytest.raises(reidd.RequestError, match=r"^(capacity|threads) is .*expected an integer of 1 or more"):
+        reidd.ReIdentification("reidd/person", **wrong)
+
+
+def test_a_model_is_named_by_its_id_or_is_a_model_config():
+    with pytest.raises(reidd.ConfigError, match=r"expected ModelConfig\(path\)"):
+        reidd.ReIdentification("reidd/person", "models/reidd/person")
+
+
 def test_no_model_is_an_unknown_model():
     with pytest.raises(reidd.UnknownModelError, match=r"no model None .* there are: reidd/person"):
         reidd.ReIdentification(None)
