@@ -78,10 +78,12 @@ if TYPE_CHECKING:
     from reidd.results import Verdict as Verdict
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'reidd' has no attribute {name!r}")
-    return getattr(import_module(f"reidd.{_HOMES[name]}"), name)
+if not TYPE_CHECKING:  # where any name would pass for one of ours
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module 'reidd' has no attribute {name!r}")
+        return getattr(import_module(f"reidd.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -24,6 +24,10 @@ def in_process(image: npt.NDArray[np.uint8], track: np.int64) -> reidd.ReIdentif
     return results
 
 
+def mistyped() -> None:
+    reidd.ReIdentifcation("reidd/person")  # type: ignore[attr-defined]  # mypy has to find this
+
+
 def watched(client: reidd.Client) -> int | None:
     with closing(client.watch("identified", timeout=1)) as events:
         return next(events)["seq"] if client.count(np.int64(1)) else None
