@@ -1,7 +1,7 @@
 """From an image to its feature: preprocessing, the network, the mirror, unit length."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -100,7 +100,7 @@ class Extractor:
         """The engine that runs the network."""
         return self._backend.engine
 
-    def features(self, images: Sequence[np.ndarray], *, flip_horizontal: bool = True) -> np.ndarray:
+    def features(self, images: Iterable[np.ndarray], *, flip_horizontal: bool = True) -> np.ndarray:
         """Unit features `(n, dim)` float32 of n images, each `(h, w, 3)` uint8 BGR.
 
         With `flip_horizontal`, the features of the image and of its mirror are each normalised, summed and
@@ -109,9 +109,10 @@ class Extractor:
         Raises:
             BackendError: the network's output is not what it should be.
         """
-        if not images:
+        prepared = [preprocess(image, self.model) for image in images]
+        if not prepared:
             return np.empty((0, self.dim), np.float32)
-        batch = np.stack([preprocess(image, self.model) for image in images])
+        batch = np.stack(prepared)
         features = self._unit(batch)
         if flip_horizontal:
             features = distances.unit(features + self._unit(np.ascontiguousarray(batch[:, :, ::-1])))

@@ -4,8 +4,10 @@ import json
 import os
 import signal
 import sys
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
+import cv2
 import numpy as np
 import pytest
 
@@ -124,6 +126,16 @@ def test_once_closed_the_network_is_missing_and_load_brings_it_back(image):
         closed.re_id_image(image)
     closed.load()
     assert closed.extract_features(image).shape == (1, 256)
+
+
+def test_large_images_are_looked_at_one_after_the_other(in_process):
+    """As many at once as a request may hold are more than a board's memory."""
+    png = cv2.imencode(".png", np.zeros((3000, 2000, 3), np.uint8))[1].tobytes()
+    tracemalloc.start()
+    in_process.extract_features([png] * 10)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak_bytes < 3.5 * 3000 * 2000 * 3
 
 
 def test_a_full_gallery_overwrites_its_oldest_instance():

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -39,23 +39,26 @@ class ImageService:
         """The features of all parts, `(n, dim)`, in their order."""
         if len(parts) != len(frames):
             raise RequestError(f"{len(parts)} parts are described but {len(frames)} frames came; expected one each")
-        given = [_contents(part, frame) for part, frame in zip(parts, frames, strict=True)]
-        pixels = [image for held in given if isinstance(held, list) for image in held]
-        extracted, at = self._extracted(pixels, flip), 0
+        given = list(zip(parts, frames, strict=True))
+        extracted, at = self._extracted(given, flip), 0
         rows = [np.empty((0, self._reader.dim), np.float32)]
-        for held in given:
-            if isinstance(held, list):
-                rows.append(extracted[at : at + len(held)])
-                at += len(held)
+        for part, frame in given:
+            if isinstance(part, protocol.Feature):
+                rows.append(self._checked(float32_rows(part.shape, frame)))
             else:
-                rows.append(self._checked(held))
+                images_of_part = len(part.boxes or [()])
+                rows.append(extracted[at : at + images_of_part])
+                at += images_of_part
         return np.concatenate(rows)
 
-    def _extracted(self, pixels: Sequence[np.ndarray], flip: bool) -> np.ndarray:
-        if not pixels:
+    def _extracted(self, given: Sequence[tuple[protocol.Part, Frame]], flip: bool) -> np.ndarray:
+        held = [(part, frame) for part, frame in given if not isinstance(part, protocol.Feature)]
+        if not held:
             return np.empty((0, self._reader.dim), np.float32)
         if self.extractor is None:
             raise NotLoadedError("no engine is loaded; call load(engine, accelerator) first")
+        # One after the other: 64 large ones at once are more than a board's memory.
+        pixels = (image for part, frame in held for image in _pixels(part, frame))
         return self.extractor.features(pixels, flip_horizontal=flip)
 
     def _checked(self, features: np.ndarray) -> np.ndarray:
@@ -124,11 +127,9 @@ class ImageService:
         return ResultRecord([PredictionRecord(n.id, r, n.distance) for r, n in enumerate(best, 1)], duration, verdict)
 
 
-def _contents(part: protocol.Part, frame: Frame) -> np.ndarray | list[np.ndarray]:
-    """What a frame holds: rows of features, or images, one for each box."""
+def _pixels(part: protocol.Encoded | protocol.Pixels, frame: Frame) -> Iterator[np.ndarray]:
+    """The images that a frame holds, one for each box."""
     match part:
-        case protocol.Feature():
-            return float32_rows(part.shape, frame)
         case protocol.Encoded():
             whole = images.pixels(bytes(frame))
         case protocol.Pixels():
@@ -136,7 +137,7 @@ def _contents(part: protocol.Part, frame: Frame) -> np.ndarray | list[np.ndarray
             if len(frame) != size:
                 raise RequestError(f"frame has {len(frame)} bytes; uint8 of shape {part.shape} has {size}")
             whole = images.pixels(np.frombuffer(frame, np.uint8).reshape(part.shape))
-    return [whole] if part.boxes is None else [images.cropped(whole, box) for box in part.boxes]
+    return iter([whole]) if part.boxes is None else (images.cropped(whole, box) for box in part.boxes)
 
 
 def _explanation(found: Explanation) -> protocol.ExplanationRecord:
