@@ -1,13 +1,12 @@
 """What can go wrong, by whose fault it is, each with a stable code for programs and a sentence for people."""
 
 import builtins
-from typing import ClassVar
 
 
 class ReiddError(Exception):
     """Anything reidd raises on purpose."""
 
-    code: ClassVar[str] = "internal-error"
+    code: str = "internal-error"
 
     def __str__(self) -> str:
         # KeyError, which some of these also are, would show the repr of its text.
@@ -162,6 +161,7 @@ def codes() -> dict[str, type[ReiddError]]:
     waiting: list[type[ReiddError]] = [ReiddError]
     while waiting:
         kind = waiting.pop()
-        found[kind.code] = kind
+        # An application's own subclass inherits a code, and is not what a daemon raised.
+        found.setdefault(kind.code, kind)
         waiting.extend(kind.__subclasses__())
     return found

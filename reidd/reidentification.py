@@ -40,7 +40,8 @@ class ReIdentification(Identifier):
         model_id: a model folder's `<publisher>/<name>`, such as `reidd/person`, which comes with reidd.
         model_config: the model folder itself, in place of a search by id.
         capacity: instances the gallery holds; when it is full, the oldest one makes room.
-        threads: of the network; more than one helps only while other cores are idle.
+        threads: of the network; more than one helps only while other cores are idle. OpenCV's engines set it for all
+            that the process does with OpenCV (`cv2.setNumThreads`).
 
     Raises:
         RequestError: the capacity or the threads are no count.

@@ -182,6 +182,22 @@ def test_an_error_crosses_the_wire_as_the_class_it_was_raised_as(code):
     assert (type(back), str(back), reply.request) == (type(error), "what happened", "42")
 
 
+def test_an_applications_own_error_does_not_take_the_place_of_ours():
+    class OwnError(errors.RequestError):
+        def __init__(self):
+            super().__init__("of the application")
+
+    reply = protocol.failed(errors.RequestError("no"), "1")
+    assert type(protocol.raised(reply)) is errors.RequestError
+    assert OwnError.code == reply.code
+
+
+def test_an_error_of_a_later_version_keeps_its_code():
+    raised = protocol.raised(protocol.Failed(code="too-tired", message="tomorrow"))
+    assert (type(raised), raised.code, str(raised)) == (errors.ReiddError, "too-tired", "tomorrow")
+    assert errors.ReiddError.code == "internal-error"
+
+
 def test_a_reply_with_a_field_from_a_later_version_is_understood():
     reply = protocol.decode_reply(b'{"reply": "done", "v": 1, "request": "42", "mood": "fine"}')
     assert reply == protocol.Done(request="42")

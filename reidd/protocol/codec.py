@@ -87,7 +87,9 @@ def raised(reply: Failed) -> ReiddError:
     """Turn an error reply back into the exception it came from."""
     if reply.code == BusyError.code:
         return BusyError(reply.message, None if reply.retry_after_ms is None else reply.retry_after_ms / 1000)
-    return errors.codes().get(reply.code, ReiddError)(reply.message)
+    error = errors.codes().get(reply.code, ReiddError)(reply.message)
+    error.code = reply.code  # which may be of a later version
+    return error
 
 
 def checked_id(id: Any) -> int:
