@@ -46,7 +46,8 @@ class Client:
 
     Args:
         endpoint: the daemon's address, as for `reidd.Client`.
-        timeout: seconds that a call may take before it raises `ConnectionError`.
+        timeout: seconds that a request may take before it raises `ConnectionError`, or `DeadlineError` when the daemon
+            is there but late. A long list of images is several requests.
         key: the file that `reidd keys new` wrote, without which nobody gets in over tcp.
         at_once: calls that may be under way; more wait for one to end.
     """

@@ -36,7 +36,8 @@ class Client(Identifier):
     Args:
         endpoint: the daemon's address, such as `ipc:///run/reidd/reidd.sock`; by default this user's daemon's, else
             the machine's.
-        timeout: seconds that a call may take before it raises `ConnectionError`.
+        timeout: seconds that a request may take before it raises `ConnectionError`, or `DeadlineError` when the daemon
+            is there but late. A long list of images is several requests.
         key: the file that `reidd keys new` wrote, without which nobody gets in over tcp.
     """
 
@@ -112,7 +113,7 @@ class Client(Identifier):
 
     @property
     def timeout(self) -> float:
-        """Seconds that a call may take before it raises `ConnectionError`."""
+        """Seconds that a request may take before it raises `ConnectionError` or `DeadlineError`."""
         return self._connection.timeout
 
     @timeout.setter
