@@ -52,7 +52,7 @@ def _travelling_bytes(image: Any) -> int:
     """How large an image is on its way; of what is none, nothing, for it will not travel."""
     if isinstance(image, np.ndarray):
         return 3 * int(math.prod(image.shape[:2]))
-    return len(image) if isinstance(image, (bytes, bytearray)) else 0
+    return memoryview(image).nbytes if isinstance(image, (bytes, bytearray, memoryview)) else 0
 
 
 def image_parts(images: Sequence[Image]) -> tuple[list[protocol.Part], list[Any]]:
@@ -62,7 +62,7 @@ def image_parts(images: Sequence[Image]) -> tuple[list[protocol.Part], list[Any]
     for image in images:
         if isinstance(image, (bytes, bytearray, memoryview)):
             parts.append(protocol.Encoded())
-            frames.append(image)
+            frames.append(bytes(image))
         else:
             checked = np.ascontiguousarray(pixels(image))
             parts.append(protocol.Pixels(shape=list(checked.shape)))

@@ -69,7 +69,9 @@ def _bgr(image: np.ndarray) -> np.ndarray:
     if image.dtype != np.uint8:
         raise ImageError(f"image is {image.dtype} of shape {image.shape}; expected uint8, 0 to 255: convert it")
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
-        raise ImageError(f"image has shape {image.shape}; expected (h, w, 3) BGR, (h, w) grey or (h, w, 4) BGRA")
+        expected = "(h, w, 3) BGR, (h, w) grey or (h, w, 4) BGRA"
+        way = "; of an encoded file pass its bytes, with .tobytes()" if image.ndim == 1 else ""
+        raise ImageError(f"image has shape {image.shape}; expected {expected}{way}")
     _check_size(image.shape[1], image.shape[0])
     if image.ndim == 3 and image.shape[2] == 3:
         return image

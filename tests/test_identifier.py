@@ -50,7 +50,7 @@ def test_grey_bgra_jpeg_and_views_are_images_too(identifier, image):
     view = frame[50 : 50 + image.shape[0], 60 : 60 + image.shape[1]]
     bgra = cv2.cvtColor(image, cv2.COLOR_BGR2BGRA)
     png = cv2.imencode(".png", image)[1].tobytes()
-    for same in (view, bgra, png):
+    for same in (view, bgra, png, bytearray(png), memoryview(b"".join(bytes([b, 0]) for b in png))[::2]):
         assert np.allclose(identifier.extract_features(same), want, atol=1e-5)
     assert identifier.extract_features(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)).shape == (1, 256)
 
@@ -172,6 +172,10 @@ def test_a_question_that_makes_no_sense_is_refused(identifier, image, wrong):
         ("ann.jpg", "read the file first, with cv2.imread(path)"),
         (Path("ann.jpg"), "read the file first"),
         ([], "re_id_images asks about a list"),
+        (
+            cv2.imencode(".png", np.zeros((20, 10, 3), np.uint8))[1],
+            "of an encoded file pass its bytes, with .tobytes()",
+        ),
         (np.zeros((20, 10, 3)), "expected uint8, 0 to 255: convert it"),
         (b"%PDF-1.4", "neither JPEG nor PNG: convert it"),
     ],
