@@ -25,7 +25,10 @@ def calibrate(
     endpoint: Endpoint = None,
     timeout: Timeout = 5.0,
 ) -> None:
-    """Find the max_distance that suits this site, from its own gallery. Run it where the daemon runs."""
+    """Find this site's limit between known and unknown.
+
+    In its own gallery: so run it where the daemon runs.
+    """
     from reidd import calibration
     from reidd.gallery import Reader
 
