@@ -7,6 +7,7 @@ Keys are CurveZMQ's (RFC 26), in Z85.
 import os
 import re
 import stat
+import struct
 import time
 from collections.abc import Collection
 from enum import Enum
@@ -113,7 +114,8 @@ def new(folder: Path, name: str, roles: Collection[Role]) -> Credentials:
     path = folder / CLIENTS / f"{name}{SUFFIX}"
     if path.exists():
         raise ConfigError(f"{path}: there is a key of that name; revoke it first")
-    path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+    for home in (folder, path.parent):
+        _make(home)
     server = _server_key(folder / SERVER)
     public, secret = (half.decode() for half in zmq.curve_keypair())
     write(path, ClientKey(name=name, public=public, roles=sorted(set(roles))), mode=0o640)
@@ -161,12 +163,21 @@ def write_text(path: Path, text: str, mode: int) -> None:
     handle = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(handle, "w") as file:
+            # A strict umask would keep from the daemon's user what root makes for it.
+            os.fchmod(handle, mode)
             file.write(text + "\n")
             file.flush()
             os.fsync(file.fileno())
         os.link(half, path)
     finally:
         half.unlink()
+
+
+def _make(folder: Path) -> None:
+    """Make a folder that its group may read and nobody else, whatever the umask is."""
+    if not folder.is_dir():
+        folder.mkdir(parents=True)
+        folder.chmod(0o750 | folder.stat().st_mode & stat.S_ISGID)
 
 
 def _client_files(folder: Path) -> list[Path]:
@@ -229,7 +240,7 @@ def _check_client(path: Path, client: ClientKey, users: dict[str, User], server:
 
     try:
         whole = len(client.public) == 40 and len(z85.decode(client.public)) == 32
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, struct.error):
         whole = False
     if not whole:
         raise ConfigError(f"{path}: public is no CURVE key of 40 characters; make a new one")

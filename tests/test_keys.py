@@ -69,6 +69,10 @@ def a_client_key_is_no_key(folder):
     change(folder / "clients" / "cam1.key", public="é" * 40)
 
 
+def a_client_key_is_too_large_a_number(folder):
+    change(folder / "clients" / "cam1.key", public="#" * 40)
+
+
 def a_client_has_no_role(folder):
     change(folder / "clients" / "cam1.key", roles=[])
 
@@ -106,6 +110,7 @@ OPEN_DOORS = [
     the_halves_of_the_server_key_do_not_match,
     the_server_key_is_cut_short,
     a_client_key_is_no_key,
+    a_client_key_is_too_large_a_number,
     a_client_has_no_role,
     a_client_has_a_role_that_there_is_not,
     two_names_have_one_key,
@@ -152,6 +157,20 @@ def test_in_a_folder_that_hands_its_group_on_the_group_may_read_the_servers_key(
     (tmp_path / "keys").chmod(0o2750)
     keys.new(tmp_path / "keys", "desk", [Role.QUERY])
     assert mode(tmp_path / "keys" / "server.key") == 0o640
+
+
+@pytest.mark.parametrize("umask", [0o002, 0o077])
+def test_keys_have_their_modes_whatever_the_umask(tmp_path, umask):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home").chmod(0o2750)
+    folder, before = tmp_path / "home" / "keys", os.umask(umask)
+    try:
+        keys.new(folder, "desk", [Role.QUERY])
+    finally:
+        os.umask(before)
+    assert {mode(folder), mode(folder / "clients")} == {0o2750}
+    assert {mode(folder / "server.key"), mode(folder / "clients" / "desk.key")} == {0o640}
+    assert Keyring.read(folder).users
 
 
 @pytest.mark.parametrize("name", ["", "..", "../cam", "a/b", "-x", "x" * 65, "a\nb", "cam1"])
