@@ -119,21 +119,25 @@ def test_a_door_that_is_full_stays_open(door, client, folder, monkeypatch):
     assert door.shut is None
 
 
-def test_a_loop_that_stood_still_during_the_proof_is_given_its_time(door, monkeypatch):
+def test_when_a_flood_keeps_the_proof_out_the_door_stays_and_the_proof_is_tried_again(door, monkeypatch, caplog):
     monkeypatch.setattr(door, "_next_proof", 0.0)
     door.turn(time.monotonic())
-    door.turn(time.monotonic() + 60)
+    with monkeypatch.context() as flooded:
+        flooded.setattr(door._requests, "_accept", lambda: None)
+        door.turn(time.monotonic() + 20)
     assert door.shut is None
-    turn_until(door, lambda: door._stranger is None)
-    assert door.shut is None
-
-
-def test_when_nothing_comes_of_the_proof_in_time_it_shuts(door, monkeypatch):
+    assert "it tries again" in caplog.text
     monkeypatch.setattr(door, "_next_proof", 0.0)
-    now = time.monotonic()
-    for second in range(20):
-        door.turn(now + second)
-    assert door.shut
+    turn_until(door, lambda: door._next_proof > 0)
+    assert door.shut is None
+
+
+def test_a_flood_at_the_start_keeps_no_daemon_from_starting(folder, monkeypatch, caplog):
+    monkeypatch.setattr(stranger, "PROOF_WITHIN_S", 0.3)
+    monkeypatch.setattr(served_socket.ServedSocket, "_accept", lambda _: None)
+    with closing(Door(folder, HERE)) as opened:
+        assert opened.shut is None
+    assert "it tries again" in caplog.text
 
 
 def test_a_key_that_was_just_made_is_let_in(door, client, folder):

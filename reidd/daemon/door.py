@@ -16,7 +16,7 @@ from reidd.daemon.feed import Feed
 from reidd.daemon.requests_socket import requests_socket
 from reidd.daemon.served_socket import Message
 from reidd.daemon.sockets import Addresses, address_of, bound_tcp, host_and_port
-from reidd.daemon.stranger import Stranger
+from reidd.daemon.stranger import PROOF_WITHIN_S, Stranger
 from reidd.daemon.zmtp import Kind, Mechanism
 from reidd.errors import ConfigError, ForbiddenError
 from reidd.keys import Keyring, Role, User
@@ -71,13 +71,7 @@ class Door:
             return
         if self._analytics is not None:
             self._analytics.turn()
-        if self._stranger is None and now >= self._next_proof:
-            self._stranger = self._new_stranger()
-        if self._stranger is not None and (refused := self._stranger.refused(now)) is not None:
-            self._stranger.close()
-            self._stranger, self._next_proof = None, now + PROOF_EVERY_S
-            if not refused:
-                self._shut("a random key was let in, or nothing proved that it is not")
+        self._prove(now)
 
     def messages(self, at_most: int) -> Iterator[Message]:
         """What those who came in have asked."""
@@ -175,12 +169,39 @@ class Door:
 
     def _prove_at_start(self) -> None:
         with closing(self._new_stranger()) as stranger:
-            while (refused := stranger.refused(time.monotonic())) is None:
+            while (refused := stranger.refused()) is None and time.monotonic() < stranger.until:
                 select.select([self._requests], [], [], 0.01)
                 # Handshakes only: whoever has a key already waits for the core.
                 list(self._requests.messages(0))
-        if not refused:
+        if refused is None:
+            self._unproven()
+        elif refused:
+            log.info("tcp: %s, with CURVE only; a random key is refused", self.endpoint)
+        else:
             raise ConfigError(f"{self.endpoint}: a random key was let in; like this the daemon does not serve tcp")
+
+    def _prove(self, now: float) -> None:
+        if self._stranger is None:
+            if now >= self._next_proof:
+                self._stranger = self._new_stranger()
+            return
+        refused = self._stranger.refused()
+        if refused is None and now < self._stranger.until:
+            return
+        self._stranger.close()
+        self._stranger, self._next_proof = None, now + PROOF_EVERY_S
+        if refused is None:
+            self._unproven()
+        elif not refused:
+            self._shut("a random key was let in")
+
+    def _unproven(self) -> None:
+        # No reason to shut: else whoever floods the network could shut it for good.
+        log.warning(
+            "tcp: our own client could not reach %s within %g s, to prove that a random key is refused; it tries again",
+            self.endpoint,
+            PROOF_WITHIN_S,
+        )
 
 
 def _curve(keyring: Keyring) -> Callable[[Kind, Callable[[bytes], bool]], Callable[[], Mechanism]]:

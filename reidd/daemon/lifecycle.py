@@ -203,7 +203,6 @@ def _door(stack: ExitStack, settings: Settings) -> "Door | None":
 
     door = Door(settings.keys, settings.tcp)
     stack.callback(door.close)
-    log.info("tcp: %s, with CURVE only; a random key is refused", door.endpoint)
     return door
 
 
