@@ -160,6 +160,37 @@ def test_a_revoked_key_is_nobodys_on_an_open_connection(door, client, folder):
         door.user(key)
 
 
+def test_the_connections_of_a_revoked_key_are_closed_in_the_end_and_no_others(door, client, folder, monkeypatch):
+    monkeypatch.setattr(doors, "FAREWELL_S", 0.0)
+    for name in ("guest", "friend"):
+        client(zmq.DEALER, door.endpoint, keys.new(folder, name, [Role.QUERY])).send(name.encode())
+    turn_until(door, lambda: len(door._requests.names) == 2 and not door._requests._silent)
+    (folder / "clients" / "friend.key").chmod(0o666)
+    turn_until(door, lambda: not door.key_names)
+    assert len(door._requests.names) == 2
+    (folder / "clients" / "friend.key").chmod(0o640)
+    turn_until(door, lambda: door.key_names)
+    keys.revoke(folder, "guest")
+    turn_until(door, lambda: len(door._requests.names) == 1)
+    (left,) = door._requests._connections.values()
+    assert door.user(left.key).name == "friend"
+
+
+def test_who_is_let_in_is_read_once_however_many_are_sent_away(door, client, folder, monkeypatch):
+    monkeypatch.setattr(served_socket, "MAX_OF_ONE_KEY", 20)
+    spy = keys.new(folder, "spy", [Role.SUBSCRIBE])
+    for _ in range(20):
+        client(zmq.SUB, door.analytics_endpoint, spy)
+    turn_until(door, lambda: len(door._analytics._served.names) == 20 and not door._analytics._served._silent)
+    keys.revoke(folder, "spy")
+    monkeypatch.setattr(doors, "REFRESH_S", 0.0)
+    reads, read = [], keys.Keyring.read
+    monkeypatch.setattr(keys.Keyring, "read", lambda *given, **how: reads.append(1) or read(*given, **how))
+    door.turn(time.monotonic())
+    assert not door._analytics._served.names
+    assert len(reads) == 1
+
+
 def test_only_the_subscriber_whose_key_is_revoked_is_sent_away(door, client, folder):
     spy, wall = (
         client(zmq.SUB, door.analytics_endpoint, keys.new(folder, name, [Role.SUBSCRIBE])) for name in ("spy", "wall")

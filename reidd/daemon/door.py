@@ -1,6 +1,7 @@
 """The door on tcp: CURVE only, to those on the allow-list, proven shut to all others."""
 
 import logging
+import math
 import select
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,8 @@ HEARERS = {Role.SUBSCRIBE, Role.ADMIN}
 REFRESH_S = 0.5
 JUST_MADE_S = 2.0
 PROOF_EVERY_S = 60.0
+FAREWELL_S = 5.0
+"""So long a revoked key is told that it is one; then its connections are closed."""
 
 
 class Door:
@@ -38,7 +41,7 @@ class Door:
         self._keys, self._keyring = folder, Keyring.read(folder)
         self._mechanism = _curve(self._keyring)
         self._news: list[tuple[str, str]] = []
-        self._refreshed = time.monotonic()
+        self._refreshed, self._farewell = time.monotonic(), math.inf
         self.shut: str | None = None
         """Why nobody is let in any more."""
         self.endpoint = self.analytics_endpoint = ""
@@ -93,8 +96,8 @@ class Door:
         Raises:
             ForbiddenError: it was revoked after it came in.
         """
-        if (user := self._keyring.users.get(_text(key))) is None:
-            raise ForbiddenError("this key was revoked")
+        if (user := self._known(key)) is None:
+            raise ForbiddenError("this key was revoked, or the list of keys is damaged; ask the daemon's operator")
         return user
 
     @property
@@ -129,24 +132,30 @@ class Door:
 
     def _may_ask(self, key: bytes) -> bool:
         """Whether somebody with that key comes in; what he may ask is looked up with each request."""
-        if _text(key) not in self._keyring.users and keys.changed_within(self._keys, JUST_MADE_S):
+        if self._known(key) is None and keys.changed_within(self._keys, JUST_MADE_S):
             # A client that is refused does not come again, so its key is looked for once more.
             self._refresh()
-        return _text(key) in self._keyring.users
+        return self._known(key) is not None
 
     def _may_hear(self, key: bytes) -> bool:
         """Whether somebody with that key comes in to hear events."""
-        return self._may_ask(key) and not self.user(key).roles.isdisjoint(HEARERS)
+        return self._may_ask(key) and self._hears(key)
+
+    def _known(self, key: bytes | None) -> User | None:
+        return None if key is None else self._keyring.users.get(_text(key))
+
+    def _hears(self, key: bytes | None) -> bool:
+        return (user := self._known(key)) is not None and not user.roles.isdisjoint(HEARERS)
 
     def _refresh(self) -> None:
         self._refreshed = time.monotonic()
-        before = self._keyring.users
+        before, whole = self._keyring.users, True
         try:
             users = Keyring.read(self._keys, empty=True).users
         except ConfigError as error:
             if before:
                 log.error("nobody is let in over tcp until this is mended: %s", error)
-            users = {}
+            users, whole = {}, False
         # The sockets keep the server key that they were opened with.
         self._keyring = self._keyring._replace(users=users)
         changed = [user for public, user in before.items() if users.get(public) != user]
@@ -155,7 +164,13 @@ class Door:
         self._news += _changes(before, users)
         if changed and self._analytics is not None:
             # They say nothing that could be checked later.
-            self._analytics.send_away(lambda key: key is None or not self._may_hear(key))
+            self._analytics.send_away(lambda key: not self._hears(key))
+        if changed:
+            self._farewell = min(self._farewell, self._refreshed + FAREWELL_S)
+        # Not by a list that cannot be read: a library's client who is sent away does not come again.
+        if whole and self._refreshed >= self._farewell:
+            self._requests.send_away(lambda key: self._known(key) is None)
+            self._farewell = math.inf
 
     def _shut(self, reason: str) -> None:
         log.critical("nobody is let in over tcp any more: %s; mend it and restart the daemon", reason)
