@@ -4,9 +4,10 @@ import pytest
 
 from reidd import protocol
 from reidd.daemon.envelope import Caller
-from reidd.daemon.jobs import Job, Line
+from reidd.daemon.jobs import MAX_WAITING_BYTES, Job, Line
 from reidd.engines import Accelerator, Engine
 from reidd.errors import BusyError
+from reidd.keys import User
 
 LITE = (Engine.TFLITE, Accelerator.CPU)
 DNN = (Engine.DNN, Accelerator.CPU)
@@ -59,6 +60,44 @@ def test_a_full_line_says_when_to_try_again():
     reply = protocol.failed(caught.value, "r1")
     assert (reply.code, reply.retry_after_ms) == ("busy", 700)
     assert protocol.raised(reply).retry_after_s == 0.7
+
+
+def test_in_a_full_line_the_latest_of_whoever_has_most_makes_room():
+    line = Line(4)
+    *_, latest = joined(line, "baaa")
+    newcomer = job("c")
+    (out,) = line.join(newcomer, retry_after_s=0.7)
+    assert out.job is latest
+    assert isinstance(out.reply, BusyError)
+    assert newcomer in list(line)
+    assert len(line) == 4
+    for client in "abc":
+        with pytest.raises(BusyError):
+            line.join(job(client), retry_after_s=0.7)
+
+
+def test_large_requests_fill_the_line_sooner():
+    line = Line(100)
+    large = [job("a") for _ in range(3)]
+    for one in large:
+        one.frames.append(bytes(MAX_WAITING_BYTES // 2))
+    assert [line.join(one, retry_after_s=1) for one in large[:2]] == [[], []]
+    with pytest.raises(BusyError, match="2 requests"):
+        line.join(large[2], retry_after_s=1)
+    small = job("b")
+    assert [out.job for out in line.join(small, retry_after_s=1)] == [large[1]]
+    assert [line.next(), line.next()] == [large[0], small]
+    assert not line.join(large[1], retry_after_s=1)
+
+
+def test_a_key_is_one_client_however_many_connections_it_has():
+    line = Line(10)
+    jobs = [job(connection) for connection in "1234"]
+    for one in jobs:
+        name = "desk" if one is jobs[3] else "cam"
+        one.client = one.client._replace(remote=True, user=User(name, frozenset()))
+        line.join(one, retry_after_s=1)
+    assert [line.next() for _ in range(2)] == [jobs[0], jobs[3]]
 
 
 def test_a_request_that_is_tried_again_goes_to_another_pair():

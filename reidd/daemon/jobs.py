@@ -3,7 +3,8 @@
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from functools import cached_property
+from typing import NamedTuple, TypeAlias
 
 from reidd import protocol
 from reidd.daemon.envelope import Caller
@@ -11,6 +12,7 @@ from reidd.daemon.orders import Pair, Ready
 from reidd.errors import BackendError, BusyError, DeadlineError, ReiddError
 
 MAX_ATTEMPTS = 2
+MAX_WAITING_BYTES = 64 << 20
 
 
 @dataclass(eq=False)
@@ -30,6 +32,11 @@ class Job:
     def asked(self) -> float:
         """When the request came in, on the monotonic clock."""
         return self.until - self.request.deadline_ms / 1000
+
+    @cached_property
+    def frame_bytes(self) -> int:
+        """How much memory it takes while it waits."""
+        return sum(map(len, self.frames))
 
     @property
     def images(self) -> int:
@@ -51,14 +58,21 @@ class Outcome(NamedTuple):
     degraded: bool = False
 
 
+_Client: TypeAlias = tuple[bool, str | bytes]
+
+
 class Line:
-    """Jobs that no worker has taken yet. Clients take turns, so that one who asks a lot delays nobody else."""
+    """Jobs that no worker has taken yet. Clients take turns, so that one who asks a lot delays nobody else.
+
+    When it is full, the latest job of whoever has most in it is the one that is refused.
+    """
 
     def __init__(self, max_waiting: int):
-        self.max_waiting = max_waiting
+        self._lightest_bytes = -(-MAX_WAITING_BYTES // max_waiting)
+        """What a small job counts as, so that there are never more of them."""
         self._again: list[Job] = []
-        self._turns: dict[tuple[bool, bytes], deque[Job]] = {}
-        self._length = 0
+        self._turns: dict[_Client, deque[Job]] = {}
+        self._length = self._bytes = 0
 
     def __len__(self) -> int:
         return self._length
@@ -68,18 +82,26 @@ class Line:
         for jobs in self._turns.values():
             yield from jobs
 
-    def join(self, job: Job, *, retry_after_s: float) -> None:
-        """Let a job wait for a worker.
+    def join(self, job: Job, *, retry_after_s: float) -> list[Outcome]:
+        """Let a job wait for a worker; return what becomes of those that make room for it.
 
         Raises:
-            BusyError: too many wait already; carries the hint when to try again.
+            BusyError: too many wait already, and no other client has more of them; carries the hint when to try again.
         """
-        if self._length >= self.max_waiting:
-            raise BusyError(
-                f"{self.max_waiting} requests are waiting already; try again in {retry_after_s:.1f} s", retry_after_s
-            )
-        self._turns.setdefault(_whose(job), deque()).append(job)
-        self._length += 1
+        client, refused = _whose(job), list[Outcome]()
+        own_bytes = self._bytes_of(client) + self._weight(job)
+        while self._bytes >= MAX_WAITING_BYTES and self._turns:
+            most = max(self._turns, key=self._bytes_of)
+            if self._bytes_of(most) <= own_bytes:
+                break
+            refused.append(Outcome(self._turns[most][-1], self._busy(retry_after_s)))
+            self._drop(refused[-1].job)
+        if self._bytes >= MAX_WAITING_BYTES and not refused:
+            # Made here: an error that a name holds too would keep the job's frames until the next garbage collection.
+            raise self._busy(retry_after_s)
+        self._turns.setdefault(client, deque()).append(job)
+        self._count(job, 1)
+        return refused
 
     def rejoin(self, job: Job, reason: str, now: float) -> ReiddError | None:
         """Put a job whose worker was lost in front of all others, or say why it is not tried again."""
@@ -88,7 +110,7 @@ class Line:
         if len(job.failed_on) >= MAX_ATTEMPTS:
             return BackendError(f"{len(job.failed_on)} workers were lost over this request; the last one {reason}")
         self._again.append(job)
-        self._length += 1
+        self._count(job, 1)
         return None
 
     def next_again(self, avoid: Pair | None) -> Job | None:
@@ -96,7 +118,7 @@ class Line:
         for job in self._again:
             if avoid is None or avoid not in job.failed_on:
                 self._again.remove(job)
-                self._length -= 1
+                self._count(job, -1)
                 return job
         return None
 
@@ -109,7 +131,7 @@ class Line:
             job = jobs.popleft()
             if jobs:
                 self._turns[client] = jobs  # at the end: the others come first now
-            self._length -= 1
+            self._count(job, -1)
             return job
         return None
 
@@ -120,8 +142,13 @@ class Line:
             self._drop(job)
         return late
 
+    def _busy(self, retry_after_s: float) -> BusyError:
+        return BusyError(
+            f"{self._length} requests are waiting already; try again in {retry_after_s:.1f} s", retry_after_s
+        )
+
     def _drop(self, job: Job) -> None:
-        self._length -= 1
+        self._count(job, -1)
         if job in self._again:
             self._again.remove(job)
             return
@@ -130,7 +157,18 @@ class Line:
         if not jobs:
             del self._turns[_whose(job)]
 
+    def _count(self, job: Job, by: int) -> None:
+        self._length += by
+        self._bytes += by * self._weight(job)
 
-def _whose(job: Job) -> tuple[bool, bytes]:
-    """The client whose turn it takes: each socket counts its own connections."""
-    return job.client.remote, job.client.connection
+    def _weight(self, job: Job) -> int:
+        return max(job.frame_bytes, self._lightest_bytes)
+
+    def _bytes_of(self, client: _Client) -> int:
+        return sum(map(self._weight, self._turns.get(client, ())))
+
+
+def _whose(job: Job) -> _Client:
+    """The client whose turn it takes: a key, however many connections it has; else each socket counts its own."""
+    caller = job.client
+    return caller.remote, caller.user.name if caller.user else caller.connection

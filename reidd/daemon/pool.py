@@ -88,12 +88,14 @@ class Pool:
         return self._crew.records()
 
     def submit(self, job: Job) -> None:
-        """Give a job to a worker, or let it wait for one.
+        """Give a job to a worker, or let it wait for one, in place of another client's if need be.
 
         Raises:
             BusyError: too many wait already.
         """
-        self._line.join(job, retry_after_s=max(0.1, len(self._line) * self._typical_s / self._crew.size))
+        self._outcomes += self._line.join(
+            job, retry_after_s=max(0.1, len(self._line) * self._typical_s / self._crew.size)
+        )
         self._dispatch()
 
     def switch(self, job: Job, pair: Pair) -> None:
