@@ -4,7 +4,7 @@ import msgspec
 
 from reidd import protocol
 from reidd.daemon.envelope import Caller
-from reidd.daemon.retries import MAX_REMEMBERED, Repeat, Retries, key_of
+from reidd.daemon.retries import MAX_REMEMBERED, MAX_REPEATS, Repeat, Retries, key_of
 from reidd.keys import User
 
 A, B, C = (Caller((name, b"")) for name in (b"a", b"b", b"c"))
@@ -41,6 +41,14 @@ def test_who_repeats_while_the_first_is_under_way_is_answered_with_it():
     retries.noted(key, A, 0)
     assert retries.noted(key, B, 1) is Repeat.UNDER_WAY
     assert retries.finished(key, b"answer", 1) == [B]
+
+
+def test_a_flood_of_repeats_takes_no_memory():
+    retries, key = Retries(), key_of(REMOVE, [])
+    retries.noted(key, A, 0)
+    for _ in range(2 * MAX_REPEATS):
+        assert retries.noted(key, B, 1) is Repeat.UNDER_WAY
+    assert retries.finished(key, b"answer", 1) == [B] * MAX_REPEATS
 
 
 def test_what_failed_may_be_tried_again():

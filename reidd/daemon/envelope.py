@@ -9,6 +9,8 @@ from reidd.keys import User
 
 MAX_HOPS = 8
 """Frames before the delimiter: the connection, a correlated REQ's number, and one for each proxy between."""
+MAX_HOP_BYTES = 255
+"""Of each of them, as of a routing id: they are kept until the reply goes out."""
 MAX_FRAMES = MAX_HOPS + 2 + protocol.MAX_PARTS
 """Of a request: what leads back, the empty one, the header, the parts."""
 
@@ -53,9 +55,14 @@ def opened(message: Sequence[bytes]) -> Letter:
     """Split a ROUTER's message at its first empty frame.
 
     Raises:
-        RequestError: there is none, or nothing behind it.
+        RequestError: there is none, or nothing behind it, or too much in front of it.
     """
     for at, frame in enumerate(message[1 : MAX_HOPS + 1], 1):
+        if len(frame) > MAX_HOP_BYTES:
+            break
         if not frame and at + 1 < len(message):
             return Letter(tuple(message[: at + 1]), message[at + 1], list(message[at + 2 :]))
-    raise RequestError("no header behind an empty frame; a DEALER sends an empty frame first, then header and parts")
+    raise RequestError(
+        f"no header behind an empty frame, and at most {MAX_HOP_BYTES} bytes in each before it; a DEALER sends an "
+        "empty frame first, then header and parts"
+    )

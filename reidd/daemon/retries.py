@@ -13,6 +13,8 @@ from reidd.keys import User
 
 WINDOW_S = 60.0
 MAX_REMEMBERED = 10_000
+MAX_REPEATS = 64
+"""Of one change under way that are answered; who sends more is not waiting for each."""
 
 
 class Repeat(Enum):
@@ -47,7 +49,8 @@ class Retries:
         if (answer := self._answers.get(key)) is not None:
             return answer.reply
         if (others := self._under_way.get(key)) is not None:
-            others.append(client)
+            if len(others) < MAX_REPEATS:
+                others.append(client)
             return Repeat.UNDER_WAY
         self._under_way[key] = []
         return Repeat.FIRST

@@ -256,6 +256,13 @@ def test_a_correlated_req_and_a_proxy_get_their_frames_back(wire):
     assert json.loads(reply)["reply"] == "status"
 
 
+def test_what_leads_a_reply_back_is_small(wire):
+    *envelope, reply = wire.say(*[b"h" * 255] * 7, b"", b'{"op": "status"}')
+    assert len(envelope) == 8
+    [reply] = wire.say(b"h" * 256, b"", b'{"op": "status"}')
+    assert "at most 255 bytes" in json.loads(reply)["message"]
+
+
 def test_a_frame_beyond_the_limit_closes_the_connection_and_no_other(shared_daemon, client):
     greedy = Wire(shared_daemon.endpoint)
     greedy.socket.send_multipart([b"", json.dumps({"op": "status"}).encode(), bytes(MAX_FRAME_BYTES + 1)])
