@@ -220,7 +220,15 @@ def test_a_key_without_the_role_hears_nothing(door, client, folder, roles):
 
 
 @pytest.mark.parametrize(
-    "address", ["ws://127.0.0.1:0", "127.0.0.1:7340", "ipc:///tmp/x", "tcp://nowhere.invalid:1", "tcp://127.0.0.1:x"]
+    "address",
+    [
+        "ws://127.0.0.1:0",
+        "127.0.0.1:7340",
+        "ipc:///tmp/x",
+        "tcp://nowhere.invalid:1",
+        "tcp://a..b:1",
+        "tcp://127.0.0.1:x",
+    ],
 )
 def test_an_address_that_is_none_is_refused(folder, address):
     with pytest.raises(ConfigError, match=address.replace(".", r"\.")):

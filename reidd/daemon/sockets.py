@@ -92,6 +92,8 @@ def bound_tcp(stack: ExitStack, address: str) -> socket.socket:
             None if host == "*" else host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         return stack.enter_context(socket.create_server(where[:2], family=family, backlog=BACKLOG))
+    except UnicodeError:
+        raise ConfigError(f"{address}: cannot be bound: no host has such a name; choose another address") from None
     except OSError as error:
         raise ConfigError(f"{address}: cannot be bound: {error.strerror}; choose another address") from None
 
