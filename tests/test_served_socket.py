@@ -4,6 +4,7 @@ import mmap
 import os
 import re
 import resource
+import select
 import time
 from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
@@ -14,7 +15,7 @@ import zmq
 import zmtp as client
 from served import LIMITS, ROOM, come, serve
 
-from reidd.daemon import connection
+from reidd.daemon import connection, entrance
 from reidd.daemon.served_socket import ServedSocket
 from reidd.daemon.zmtp import Kind, Null
 
@@ -99,6 +100,20 @@ def test_who_never_says_who_it_is_is_sent_away(served, path, monkeypatch):
         serve(served, lambda: not served.names)
         while silent.recv(4096):
             pass
+
+
+def test_while_there_is_no_room_for_another_the_loop_rests(served, path, dealer, monkeypatch, caplog):
+    monkeypatch.setattr(entrance, "REST_S", 0.3)
+    with monkeypatch.context() as full:
+        full.setattr(resource, "getrlimit", lambda _: (0, 0))
+        with client.connected(path):
+            serve(served, lambda: caplog.text)
+    dealer.send(b"question")
+    for _ in range(10):
+        assert not select.select([served], [], [], 0.01)[0]
+        list(served.messages(1))
+    assert len(caplog.records) == 1
+    assert come(served, 1)
 
 
 def test_who_holds_most_memory_is_cut_off_and_no_other(served, path, dealer):

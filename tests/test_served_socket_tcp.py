@@ -32,7 +32,7 @@ def afar():
 @contextmanager
 def session(served, pair=None):
     """A client by hand that has said nothing."""
-    host, port = served._listener.getsockname()
+    host, port = served._entrance.listener.getsockname()
     with Session(f"tcp://{host}:{port}", Client(SERVER.public, pair)) as opened:
         yield opened
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from reidd.daemon import zmtp
 from reidd.daemon.aside import Aside
 from reidd.daemon.connection import Connection
+from reidd.daemon.entrance import Entrance
 from reidd.daemon.hearing import Hearing
 
 log = logging.getLogger(__name__)
@@ -56,10 +57,9 @@ class ServedSocket:
     def __init__(
         self, listener: socket.socket, mechanism: Callable[[], zmtp.Mechanism], limits: zmtp.Limits, room: Room
     ):
-        self._listener, self._mechanism, self._limits, self._room = listener, mechanism, limits, room
-        listener.setblocking(False)
+        self._mechanism, self._limits, self._room = mechanism, limits, room
         self._epoll = select.epoll()
-        self._epoll.register(listener, select.EPOLLIN)
+        self._entrance = Entrance(listener, self._epoll)
         self._aside = Aside()
         self._epoll.register(self._aside, select.EPOLLIN)
         self._piece = memoryview(bytearray(PIECE_BYTES))
@@ -89,8 +89,9 @@ class ServedSocket:
 
     def messages(self, at_most: int) -> Iterator[Message]:
         """What has come, without waiting, one message of each client in turn; then steps of handshakes."""
+        self._entrance.wake()
         for fd, _ in self._epoll.poll(0):
-            if fd == self._listener.fileno():
+            if fd == self._entrance.fileno():
                 self._accept()
             elif fd == self._aside.fileno():
                 self._speaking += self._aside.done()
@@ -126,22 +127,18 @@ class ServedSocket:
             self._close(connection)
         self._aside.close()
         self._epoll.close()
-        self._listener.close()
+        self._entrance.close()
 
     def _accept(self) -> None:
         for _ in range(ACCEPTED_PER_TURN):
-            try:
-                talk, _ = self._listener.accept()
-            except BlockingIOError:
-                return
-            except OSError as error:
-                log.warning("a client could not come in: %s", error.strerror)
+            if (talk := self._entrance.newcomer()) is None:
                 return
             most = int((resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE_FILES) * self._room.share)
             if self._silent and (len(self._silent) >= MAX_SILENT or len(self._connections) >= most):
                 self._close(next(iter(self._silent.values())))
             if len(self._connections) >= most:
                 talk.close()
+                self._entrance.rest()
                 log.warning("a client was sent away, for %d are connected; raise LimitNOFILE= if that is right", most)
                 return
             self._welcome(talk)

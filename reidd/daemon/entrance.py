@@ -1,0 +1,51 @@
+"""Where clients come in: a listening socket, which rests for a while when there is no room for another."""
+
+import logging
+import math
+import select
+import socket
+import time
+
+log = logging.getLogger(__name__)
+
+REST_S = 1.0
+
+
+class Entrance:
+    """Those who come while it rests wait in the kernel: they neither keep the loop busy nor fill the log."""
+
+    def __init__(self, listener: socket.socket, epoll: select.epoll):
+        self.listener, self._epoll = listener, epoll
+        self._rests_until = math.inf
+        listener.setblocking(False)
+        epoll.register(listener, select.EPOLLIN)
+
+    def fileno(self) -> int:
+        """Where somebody waits who may come in."""
+        return self.listener.fileno()
+
+    def newcomer(self) -> socket.socket | None:
+        """Whoever has waited longest, if anybody waits."""
+        try:
+            return self.listener.accept()[0]
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            self.rest()
+            log.warning("a client could not come in: %s", error.strerror)
+        return None
+
+    def rest(self) -> None:
+        """Let nobody in for a while."""
+        self._epoll.unregister(self.listener)
+        self._rests_until = time.monotonic() + REST_S
+
+    def wake(self) -> None:
+        """End a rest that was long enough."""
+        if time.monotonic() >= self._rests_until:
+            self._epoll.register(self.listener, select.EPOLLIN)
+            self._rests_until = math.inf
+
+    def close(self) -> None:
+        """Listen no more. Twice is fine."""
+        self.listener.close()
