@@ -130,6 +130,18 @@ def test_who_holds_most_memory_is_cut_off_and_no_other(served, path, dealer):
         assert len(served.names) == 1
 
 
+def test_who_announces_much_and_says_no_more_of_it_costs_nobody_a_larger_message(served, path, dealer):
+    with ExitStack() as stack:
+        for _ in range(14):
+            stack.enter_context(greeted(served, path)).sendall(client.frame(b"", claims=2900 << 10) + bytes(100))
+        serve(served, lambda: served._held_bytes > 13 * (2900 << 10))
+        for one in served._connections.values():
+            one.since -= 60
+        dealer.send_multipart([b"", bytes(20 << 20)])
+        assert len(come(served, 1)) == 1
+        assert len(served.names) < 14
+
+
 def test_who_reads_no_reply_loses_some_and_holds_up_nobody(served, path, dealer):
     with greeted(served, path) as deaf:
         deaf.sendall(client.short_frame(b"question"))

@@ -10,7 +10,7 @@ import pytest
 from curve import GREETING, Client, Session, framed
 from nacl.bindings import crypto_box_keypair
 from served import LIMITS, ROOM, come, serve
-from zmtp import COMMAND
+from zmtp import COMMAND, LONG
 
 from reidd.daemon import served_socket
 from reidd.daemon.curve import Curve, Pair
@@ -107,6 +107,24 @@ def test_one_key_takes_no_more_than_its_part_of_the_connections(afar, monkeypatc
         assert [one.key for one in afar._connections.values()] == [other.client.public, pair[0], pair[0]]
         newest.send(b"question")
         assert come(afar, 1)[0].frames[0] == max(afar.names)
+
+
+def announce(one, size):
+    """Begin a frame of that size."""
+    one.talk.sendall(bytes([LONG]) + size.to_bytes(8, "big") + b"\x07MESSAGE" + bytes(100))
+
+
+def test_of_what_clients_hold_the_connections_of_a_key_cost_together(afar):
+    pair = crypto_box_keypair()
+    with shaken(afar) as honest, shaken(afar, pair) as first, shaken(afar, pair) as second, shaken(afar, pair) as third:
+        for one, size in ((honest, 14 << 20), (first, 9 << 20), (second, 9 << 20)):
+            announce(one, size)
+        serve(afar, lambda: afar._held_bytes >= 32 << 20)
+        for one in afar._connections.values():
+            one.since = 0
+        announce(third, 9 << 20)
+        serve(afar, lambda: len(afar.names) == 3)
+        assert [one.key for one in afar._connections.values()] == [honest.client.public, pair[0], pair[0]]
 
 
 def test_for_a_newcomer_the_silent_make_room_and_nobody_else_does(afar, monkeypatch):

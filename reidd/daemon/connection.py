@@ -5,7 +5,8 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 
 from reidd.daemon.hearing import Hearing
@@ -18,6 +19,8 @@ MAX_UNREAD_BYTES = 16 << 20
 HANDSHAKE_S = 2.0
 KEEPALIVE_S, GONE_S = 5, 15
 """After so long a silence a client on tcp is asked whether it is there; after so long without a sign it is not."""
+MOMENT_S = 0.01
+"""What it counts at least to hold something."""
 _TCP_OPTIONS = {
     socket.TCP_NODELAY: 1,
     socket.TCP_KEEPIDLE: KEEPALIVE_S,
@@ -33,7 +36,8 @@ class Connection:
     def __init__(self, name: bytes, talk: socket.socket, hearing: Hearing):
         self.name, self.talk, self.hearing = name, talk, hearing
         self.unread = bytearray()
-        self.counted_bytes = 0
+        self.counted_bytes, self.since = 0, time.monotonic()
+        """What it was counted to hold, and since when; the end of a message begins anew."""
         self.until = time.monotonic() + HANDSHAKE_S
         self.watched = 0
         """What its socket is polled for."""
@@ -63,6 +67,13 @@ class Connection:
     def held_bytes(self) -> int:
         """How much memory it takes."""
         return self.hearing.held_bytes + len(self.unread)
+
+    def more_bytes(self) -> int:
+        """Count what it holds; how much more that is than the last time."""
+        before, self.counted_bytes = self.counted_bytes, self.held_bytes
+        if not before:
+            self.since = time.monotonic()
+        return self.counted_bytes - before
 
     @property
     def events(self) -> int:
@@ -108,6 +119,19 @@ class Connection:
         self.unread.clear()
         self.hearing.forget()
         self.talk.close()
+
+
+def dearest(connections: Collection[Connection]) -> Connection:
+    """Whoever costs most, in bytes times the seconds that it holds them: who announces much and says no more of it.
+
+    All connections of a key cost together; else one key's many small ones would outlast another's large one.
+    """
+    now = time.monotonic()
+    costs = {one: one.counted_bytes * (now - one.since + MOMENT_S) for one in connections}
+    of_all: dict[bytes, float] = defaultdict(float)
+    for one, cost in costs.items():
+        of_all[one.key or one.name] += cost
+    return max(connections, key=lambda one: (of_all[one.key or one.name], costs[one]))
 
 
 def _sent(talk: socket.socket, pieces: Sequence[bytes | bytearray | memoryview]) -> int:

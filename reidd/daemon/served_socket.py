@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from reidd.daemon import zmtp
 from reidd.daemon.aside import Aside
-from reidd.daemon.connection import Connection
+from reidd.daemon.connection import Connection, dearest
 from reidd.daemon.entrance import Entrance
 from reidd.daemon.hearing import Hearing
 
@@ -51,7 +51,7 @@ class ServedSocket:
     """Speaks as a socket of ZeroMQ would, to many clients, a piece of each in turn.
 
     It has no thread of its own: whoever polls its `fileno` calls `messages`. When what clients have not finished saying
-    and have not read is more than there is room for, whoever holds most of it is cut off.
+    and have not read is more than there is room for, whoever holds much of it for long is cut off.
     """
 
     def __init__(
@@ -199,6 +199,8 @@ class ServedSocket:
             self._close(connection)
             return None
         connection.at_hand = False
+        if frames is not None:
+            connection.since = time.monotonic()
         if connection.ready and connection.name in self._silent:
             self._came_in(connection)
         if hearing.answer:
@@ -219,17 +221,16 @@ class ServedSocket:
             self._close(same[0])
 
     def _weigh(self, connection: Connection) -> None:
-        """Count what a client makes us hold, and cut off who holds most when it is too much together."""
+        """Count what a client makes us hold, and cut off who costs most when it is too much together."""
         if connection.name in self._connections:
             if connection.events != connection.watched:
                 connection.watched = connection.events
                 self._epoll.modify(connection.talk, connection.watched)
-            self._held_bytes += connection.held_bytes - connection.counted_bytes
-            connection.counted_bytes = connection.held_bytes
+            self._held_bytes += connection.more_bytes()
         while self._held_bytes > self._room.held_bytes:
-            most = max(self._connections.values(), key=lambda one: one.counted_bytes)
-            log.warning("a client was cut off that had %d MiB of messages under way", most.counted_bytes >> 20)
-            self._close(most)
+            costly = dearest(self._connections.values())
+            log.warning("a client was cut off that had %d MiB of messages under way", costly.counted_bytes >> 20)
+            self._close(costly)
 
     def _send_away_the_silent(self) -> None:
         for connection in list(self._silent.values()):
