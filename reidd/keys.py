@@ -218,8 +218,8 @@ def check_only_ours(path: Path, may_not: int, *, made_by: str = "reidd keys new 
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; make keys with `{made_by}`") from None
     if status.st_mode & may_not:
-        mode = stat.filemode(status.st_mode)
-        raise ConfigError(f"{path}: has mode {mode}, so others may read or change it; chmod go-rwx it")
+        mode, right = stat.filemode(status.st_mode), stat.S_IMODE(status.st_mode) & ~may_not
+        raise ConfigError(f"{path}: has mode {mode}, so others may read or change it; `chmod {right:o} {path}`")
     if status.st_uid not in (0, os.geteuid()):
         raise ConfigError(f"{path}: belongs to uid {status.st_uid}; expected root or uid {os.geteuid()}")
 

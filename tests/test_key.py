@@ -32,7 +32,7 @@ def test_a_key_is_never_written_over(file):
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o601])
 def test_a_file_that_others_may_read_is_refused(file, mode):
     file.chmod(mode)
-    with pytest.raises(ConfigError, match="chmod go-rwx"):
+    with pytest.raises(ConfigError, match="`chmod 600 "):
         key.read(file)
 
 

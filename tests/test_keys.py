@@ -131,6 +131,16 @@ def test_a_door_left_open_is_refused(folder, leave_open):
         Keyring.read(folder)
 
 
+def test_the_mode_that_is_advised_leaves_the_daemons_group_what_it_needs(folder):
+    folder.chmod(0o2775)
+    with pytest.raises(ConfigError, match=f"`chmod 2755 {folder}`"):
+        Keyring.read(folder)
+    (folder / "server.key").chmod(0o664)
+    folder.chmod(0o2750)
+    with pytest.raises(ConfigError, match=f"`chmod 640 {folder}/server.key`"):
+        Keyring.read(folder)
+
+
 def test_the_ways_are_a_dozen_at_least():
     note("ways of leaving the CURVE door open, refused", f"{len(OPEN_DOORS)} of {len(OPEN_DOORS)}", "12")
     assert len(OPEN_DOORS) >= 12

@@ -83,7 +83,7 @@ def test_a_key_that_others_may_read_stops_it(key_file, short_folder, run):
     key_file.chmod(0o644)
     started = run("serve", "--config", short_folder / "reidd.toml", "--runtime-folder", short_folder / "run")
     assert started.returncode == 78
-    assert "chmod go-rwx" in started.stderr
+    assert "`chmod 600 " in started.stderr
     assert "Traceback" not in started.stderr
 
 
