@@ -115,7 +115,10 @@ def new(folder: Path, name: str, roles: Collection[Role]) -> Credentials:
     if path.exists():
         raise ConfigError(f"{path}: there is a key of that name; revoke it first")
     for home in (folder, path.parent):
-        _make(home)
+        if not home.is_dir():
+            home.mkdir(parents=True)
+            # The daemon's group reads it and nobody else does, whatever the umask is.
+            home.chmod(0o750 | home.stat().st_mode & stat.S_ISGID)
     server = _server_key(folder / SERVER)
     public, secret = (half.decode() for half in zmq.curve_keypair())
     write(path, ClientKey(name=name, public=public, roles=sorted(set(roles))), mode=0o640)
@@ -157,13 +160,12 @@ def write(path: Path, key: msgspec.Struct, *, mode: int) -> None:
 
 
 def write_text(path: Path, text: str, mode: int) -> None:
-    """Write a line to a new file that only those named by `mode` may read."""
+    """Write a line to a new file that only those named by `mode` may read, and they whatever the umask is."""
     # Linked when it is whole: a daemon may read the folder at any moment.
     half = path.with_name(f".{path.name}.{os.getpid()}")
     handle = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(handle, "w") as file:
-            # A strict umask would keep from the daemon's user what root makes for it.
             os.fchmod(handle, mode)
             file.write(text + "\n")
             file.flush()
@@ -171,13 +173,6 @@ def write_text(path: Path, text: str, mode: int) -> None:
         os.link(half, path)
     finally:
         half.unlink()
-
-
-def _make(folder: Path) -> None:
-    """Make a folder that its group may read and nobody else, whatever the umask is."""
-    if not folder.is_dir():
-        folder.mkdir(parents=True)
-        folder.chmod(0o750 | folder.stat().st_mode & stat.S_ISGID)
 
 
 def _client_files(folder: Path) -> list[Path]:
