@@ -15,10 +15,12 @@ from stalls import Stalls
 
 import reidd
 
+CONFIG = Path("/etc/reidd/reidd.toml")
 ENDPOINT = "ipc:///run/reidd/reidd.sock"
 REPORT = Path(sys.argv[1])
 IMAGE = Path("/image.jpg").read_bytes()
 KILLS = 3
+WAITING_S = 20
 
 
 def systemctl(*words):
@@ -77,7 +79,28 @@ def check(seen):
     with reidd.Client(ENDPOINT, timeout=60) as client:
         # The socket is systemd's, and wakes the daemon.
         seen["count_after_waking"] = client.count()
+    check_with_a_wrong_configuration(seen)
     seen["journal"] = systemctl("status", "--no-pager", "--lines=20", "reidd.service")
+
+
+def check_with_a_wrong_configuration(seen):
+    right = CONFIG.read_text()
+    CONFIG.write_text(right + "\nworkerz = 3\n")
+    started = time.monotonic()
+    systemctl("restart", "reidd.service")
+    seen["wrong_configuration_s"] = time.monotonic() - started
+    with reidd.Client(ENDPOINT, timeout=WAITING_S) as waiting:
+        try:
+            waiting.status()
+        except reidd.ConnectionError:
+            seen["status_of_a_wrong_configuration"] = systemctl("show", "--property=ExecMainStatus", "reidd.service")
+    journal = ["journalctl", "--unit=reidd.service", "--output=cat"]
+    said = subprocess.run(journal, capture_output=True, text=True, check=True).stdout
+    seen["starts_with_a_wrong_configuration"] = said.count("did you mean 'workers'")
+    CONFIG.write_text(right)
+    systemctl("restart", "reidd.service")
+    with reidd.Client(ENDPOINT, timeout=60) as client:
+        seen["count_once_mended"] = client.count()
 
 
 def main():
