@@ -72,5 +72,5 @@ def test_the_installed_service_survives_what_machines_do_to_it(installed):
     assert (seen["count"], seen["count_after_waking"]) == (1, 1)
     assert seen["stop_s"] < 1
     # Said at once and at every try, and not tried without a rest though a client waits all the time.
-    assert 2 <= seen["starts_with_a_wrong_configuration"] <= 6
+    assert 2 <= seen["starts_with_a_wrong_configuration"] <= 8
     assert seen["count_once_mended"] == 1
