@@ -1,7 +1,6 @@
 """Google's Coral Edge TPU as a backend: libedgetpu as a delegate of TensorFlow Lite, tried in a process of its own."""
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -11,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 from reidd_tflite import NO_RUNTIME, TFLite, has_runtime, interpreter, runtime
 
 from reidd.backend import Backend
-from reidd.confinement import end_with
+from reidd.confinement import end_with, signal_name
 from reidd.engines import Accelerator
 from reidd.model import ModelConfig
 from reidd.plugins import hookimpl
@@ -162,7 +161,7 @@ def try_apart(content: bytes) -> None:
         reason = f"the Edge TPU hangs: no answer within {limit_s:g} s; unplug it and plug it in again"
         raise RuntimeError(reason) from None
     if probe.returncode < 0:
-        name = signal.Signals(-probe.returncode).name
+        name = signal_name(-probe.returncode)
         advice = "its version may not fit the TFLite runtime's, or the USB connection failed"
         raise RuntimeError(f"{library()} crashed ({name}): {advice}; try another port, cable or version")
     if probe.returncode:

@@ -10,7 +10,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 NETWORK = "REIDD_CONFINED_NETWORK"
 """Environment variable that the program finds: "cut", or why the network could not be cut off."""
@@ -60,6 +60,13 @@ def end_with(parent: int) -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         sys.exit("whoever started this process is gone")
+
+
+def signal_name(number: int) -> str:
+    """What a signal is called; nearly all of the real-time ones, which a runtime may use, have only a number."""
+    with suppress(ValueError):
+        return signal.Signals(number).name
+    return f"signal {number}"
 
 
 def cut_network(unshare: Callable[[int], int]) -> str:

@@ -2,7 +2,6 @@
 
 import io
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -88,7 +87,7 @@ def run(
     except subprocess.TimeoutExpired:
         raise BackendError(f"{engine}/{accelerator} gave no answer within {LIMIT_S:g} s") from None
     if process.returncode < 0:
-        name = signal.Signals(-process.returncode).name
+        name = confinement.signal_name(-process.returncode)
         raise BackendError(f"{engine}/{accelerator} crashed ({name}) on {model.id}")
     if process.returncode:
         said = process.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]

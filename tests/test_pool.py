@@ -30,6 +30,15 @@ def test_a_worker_that_is_killed_at_its_work_costs_no_request(rig, stick):
     assert pair_of(built.outcomes[0]) == LITE
 
 
+def test_a_signal_that_has_no_name_ends_a_worker_and_nobody_else(rig):
+    built = rig([LITE])
+    built.until(built.on(LITE))
+    before = built.pids()
+    os.kill(before[0], signal.SIGRTMIN + 6)
+    built.until(lambda: built.on(LITE)() and built.pids() != before)
+    assert built.pool.ladder[LITE].reason == f"died (signal {signal.SIGRTMIN + 6})"
+
+
 def test_a_worker_that_is_killed_costs_neither_its_request_nor_its_next_one(rig, stick):
     built = with_reserve(rig())
     stick.behave("slow 300")

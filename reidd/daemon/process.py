@@ -1,6 +1,5 @@
 """One worker process as the core sees it: started, at a job, at its end."""
 
-import signal
 import socket
 import subprocess
 import sys
@@ -71,7 +70,7 @@ class Worker:
         status = self.process.poll()
         if status is None:
             return None
-        return f"died ({signal.Signals(-status).name if status < 0 else f'status {status}'})"
+        return f"died ({confinement.signal_name(-status) if status < 0 else f'status {status}'})"
 
 
 def launched(orders: Callable[[int], Orders], watch: epoll) -> "tuple[subprocess.Popen[bytes], CoreEnd]":
