@@ -39,6 +39,15 @@ def test_a_signal_that_has_no_name_ends_a_worker_and_nobody_else(rig):
     assert built.pool.ladder[LITE].reason == f"died (signal {signal.SIGRTMIN + 6})"
 
 
+def test_a_worker_that_ends_itself_is_not_said_to_have_been_killed(rig):
+    built = rig([LITE])
+    built.until(built.on(LITE))
+    before = built.pids()
+    next(iter(built.pool._crew)).pipe.send([])  # which nobody foresaw
+    built.until(lambda: built.on(LITE)() and built.pids() != before)
+    assert built.pool.ladder[LITE].reason == "died (status 1)"
+
+
 def test_a_worker_that_is_killed_costs_neither_its_request_nor_its_next_one(rig, stick):
     built = with_reserve(rig())
     stick.behave("slow 300")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from reidd import golden, images
-from reidd.daemon.orders import Pair, Ready, Refusal
+from reidd.daemon.orders import Pair, Ready, Refusal, reason
 from reidd.errors import BackendError
 from reidd.features import Extractor
 from reidd.model import ModelConfig
@@ -40,7 +40,7 @@ def load_first(
             extractor = Extractor.load(model, *pair, registry=registry, threads=threads)
             image_s = warmed_up(extractor)
         except BackendError as error:
-            refused.append(Refusal(pair, str(error)))
+            refused.append(Refusal(pair, reason(error)))
             continue
         return Loaded(extractor, Ready(pair, extractor.engine, extractor.accelerator, extractor.dim, image_s, refused))
     return refused

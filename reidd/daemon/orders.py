@@ -6,6 +6,7 @@ from typing import TypeAlias
 import msgspec
 
 from reidd.engines import Accelerator, Engine
+from reidd.errors import BackendError
 
 TRYING, READY, FAILED, ANSWER, FAULT = b"trying", b"ready", b"failed", b"answer", b"fault"
 """A worker loads a pair; has loaded one; could load none; has answered; got nonsense from its backend."""
@@ -48,6 +49,11 @@ class Ready(msgspec.Struct, frozen=True):
     image_s: float
     """Seconds that one encoded image took it, once everything was loaded."""
     refused: list[Refusal] = []
+
+
+def reason(error: BackendError) -> str:
+    """What an error says, as a message can carry it: a runtime's words may hold bytes of no encoding."""
+    return str(error).encode(errors="backslashreplace").decode()
 
 
 def spoken(pair: Pair) -> str:

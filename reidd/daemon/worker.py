@@ -1,6 +1,7 @@
 """A worker process: decodes images, runs the network, searches the gallery. It may crash; the core may not."""
 
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import msgspec
 from reidd import confinement, protocol
 from reidd.daemon import memory
 from reidd.daemon.loading import load_first
-from reidd.daemon.orders import ANSWER, FAILED, FAULT, READY, TRYING, Orders, Pair, Refusal
+from reidd.daemon.orders import ANSWER, FAILED, FAULT, READY, TRYING, Orders, Pair, Refusal, reason
 from reidd.daemon.pipes import WorkerEnd
 from reidd.errors import BackendError, ReiddError
 from reidd.gallery import Reader
@@ -48,7 +49,7 @@ def _answer(service: ImageService, header: bytes, frames: list[bytes]) -> list[b
         answer = service.answer(protocol.decode_request(header), frames)
     except BackendError as error:
         # The core replaces this process and has another one answer.
-        return [FAULT, str(error).encode()]
+        return [FAULT, reason(error).encode()]
     except ReiddError as error:
         return [ANSWER, protocol.encode(protocol.failed(error, protocol.request_id(header)))]
     except Exception as error:  # the net around one request: a fault here must not cost the next one
@@ -65,7 +66,12 @@ def main() -> None:
     orders = msgspec.json.decode(sys.argv[1].encode(), type=Orders)
     confinement.end_with(orders.core)
     logging.basicConfig(level=orders.log_level, format=f"{orders.identity}: %(levelname)s: %(message)s")
-    run(orders)
+    try:
+        run(orders)
+    except BaseException:
+        log.exception("ends, for it met what reidd did not foresee")
+        # At once: an interpreter that ends closes its pipe long before it is gone, and for that it would be killed.
+        os._exit(1)
 
 
 if __name__ == "__main__":
