@@ -59,11 +59,7 @@ class Registry:
 
     def pairs(self, model: ModelConfig | None = None) -> list[Pair]:
         """Every engine/accelerator pair that some plugin brings; with a model, whether it can run that one."""
-        return [
-            Pair(backend.engine, accelerator, backend, self._obstacle(backend, accelerator, model))
-            for backend in self.backends
-            for accelerator in backend.accelerators
-        ]
+        return [self._pair(backend, a, model) for backend in self.backends for a in backend.accelerators]
 
     def choose(self, model: ModelConfig, engine: Engine, accelerator: Accelerator) -> Pair:
         """The backend for a pair; `DEFAULT` becomes the engine's first accelerator that is ready.
@@ -71,21 +67,28 @@ class Registry:
         Raises:
             BackendUnavailableError: nothing runs that pair here; says why, and which pairs are ready.
         """
-        pairs = self.pairs(model)
-        mine = [p for p in pairs if p.engine is engine and accelerator in (p.accelerator, Accelerator.DEFAULT)]
-        ready = [p for p in mine if p.obstacle is None]
-        if not ready:
-            broken = "".join(f"; plugin {p.plugin!r} is broken: {p.reason}" for p in self.problems)
-            reason = mine[0].obstacle if mine else f"no installed plugin brings {engine}/{accelerator}{broken}"
-            able = ", ".join(f"{p.engine}/{p.accelerator}" for p in pairs if p.obstacle is None) or "none"
-            raise BackendUnavailableError(f"no backend runs {engine}/{accelerator} here: {reason}; ready: {able}")
-        return self._chosen(model, [p for p in ready if p.accelerator is ready[0].accelerator])
+        backends = [b for b in self.backends if b.engine is engine]
+        wanted = [(b, a) for b in backends for a in b.accelerators if accelerator in (a, Accelerator.DEFAULT)]
+        mine: list[Pair] = []
+        # Only these are asked: one that hangs or crashes over its own device must not cost a pair that works.
+        for place in dict.fromkeys(a for _, a in wanted):
+            asked = [self._pair(b, a, model) for b, a in wanted if a is place]
+            if ready := [p for p in asked if p.obstacle is None]:
+                return self._chosen(model, ready)
+            mine += asked
+        broken = "".join(f"; plugin {p.plugin!r} is broken: {p.reason}" for p in self.problems)
+        reason = mine[0].obstacle if mine else f"no installed plugin brings {engine}/{accelerator}{broken}"
+        able = ", ".join(f"{p.engine}/{p.accelerator}" for p in self.pairs(model) if p.obstacle is None) or "none"
+        raise BackendUnavailableError(f"no backend runs {engine}/{accelerator} here: {reason}; ready: {able}")
+
+    def _pair(self, backend: type[Backend], accelerator: Accelerator, model: ModelConfig | None) -> Pair:
+        return Pair(backend.engine, accelerator, backend, self._obstacle(backend, accelerator, model))
 
     def _chosen(self, model: ModelConfig, ready: Sequence[Pair]) -> Pair:
         """Of several backends of one pair, the one that a plugin chooses, else the first."""
         try:
             chosen = self._manager.hook.reidd_choose_backend(model=model, candidates=[p.backend for p in ready])
-        except Exception:  # the net around one plugin
+        except (Exception, SystemExit):  # the net around one plugin
             log.exception("a plugin failed to choose among backends; the first one is taken")
             chosen = None
         return next((p for p in ready if p.backend is chosen), ready[0])

@@ -120,7 +120,7 @@ def test_a_plugin_may_choose_among_backends_of_one_pair(registry):
     assert found.choose(model, Engine.PYTORCH, Accelerator.CPU).backend.__name__ == "Two"
 
 
-@pytest.mark.parametrize("body", ["raise ZeroDivisionError('x')", "return ['nonsense']"])
+@pytest.mark.parametrize("body", ["raise ZeroDivisionError('x')", "raise SystemExit(3)", "return ['nonsense']"])
 def test_a_chooser_that_fails_leaves_the_first(registry, body):
     chooser = f"from reidd.plugins import hookimpl\n@hookimpl\ndef reidd_choose_backend(candidates): {body}"
     found = registry(one=source("One"), two=source("Two"), chooser=chooser)
@@ -131,6 +131,14 @@ def test_a_chooser_that_fails_leaves_the_first(registry, body):
 def test_an_obstacle_that_raises_is_an_obstacle(registry):
     found = registry(one=source(obstacle="raise ZeroDivisionError('no driver')"))
     assert found.pairs()[0].obstacle == "its plugin failed: ZeroDivisionError: no driver"
+
+
+def test_a_pair_is_chosen_without_asking_another_ones_backend(registry):
+    # As by a driver that hangs over a dead device.
+    found = registry(one=source(), other=source("Other", engine="TENSOR_RT", obstacle="raise KeyboardInterrupt"))
+    model = ModelConfig.from_model_id("reidd/person")
+    assert found.choose(model, Engine.PYTORCH, Accelerator.CPU).backend.__name__ == "Plain"
+    assert found.choose(model, Engine.PYTORCH, Accelerator.DEFAULT).backend.__name__ == "Plain"
 
 
 def test_an_obstacle_that_ends_the_interpreter_is_an_obstacle(registry):
