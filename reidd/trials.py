@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, entry_points, version
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import msgspec
 import numpy as np
@@ -21,14 +21,15 @@ from reidd.model import ModelConfig, ModelFile
 from reidd.plugins import GROUP, Registry
 
 LIMIT_S = 120.0
-IMPORT_S = 20.0
-_SURVIVED = b"survived\n"
+IMPORT_S = 60.0
+_SURVIVED = b"survived"
 _IMPORT = f"""
-import sys
+import os, sys
 from importlib.metadata import entry_points
 from reidd.plugins import GROUP, Registry
-Registry([plugin for plugin in entry_points(group=GROUP) if plugin.name in sys.argv[1:]])
-print({_SURVIVED.decode().strip()!r})
+Registry([plugin for plugin in entry_points(group=GROUP) if plugin.name in sys.argv[1:]]).pairs()
+print({_SURVIVED.decode()!r}, flush=True)
+os._exit(0)
 """
 TIMED_CALLS = 20
 
@@ -76,30 +77,37 @@ def run(
         batch=batch,
         document=_only(model, file),
     )
-    try:
-        process = subprocess.run(  # noqa: S603  (our own interpreter and module)
-            confinement.command(sys.executable, "-m", __name__, network=network),
-            input=given.getvalue(),
-            capture_output=True,
-            timeout=LIMIT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise BackendError(f"{engine}/{accelerator} gave no answer within {LIMIT_S:g} s") from None
-    if process.returncode < 0:
-        name = confinement.signal_name(-process.returncode)
-        raise BackendError(f"{engine}/{accelerator} crashed ({name}) on {model.id}")
-    if process.returncode:
-        said = process.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
-        raise BackendError(said[-1])
-    with np.load(io.BytesIO(process.stdout), allow_pickle=False) as arrays:
+    pair = f"{engine}/{accelerator}"
+    # No pipe: what a runtime forks may keep one open, or fill it.
+    with _file_in_memory() as answer, _file_in_memory() as complaints:
+        try:
+            process = subprocess.run(  # noqa: S603  (our own interpreter and module)
+                [*confinement.command(sys.executable, "-m", __name__, network=network), str(answer.fileno())],
+                input=given.getvalue(),
+                stdout=subprocess.DEVNULL,
+                stderr=complaints,
+                pass_fds=[answer.fileno()],
+                timeout=LIMIT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise BackendError(f"{pair} gave no answer within {LIMIT_S:g} s") from None
+        if process.returncode < 0:
+            name = confinement.signal_name(-process.returncode)
+            raise BackendError(f"{pair} crashed ({name}) on {model.id}")
+        said, complained = _content(answer), _content(complaints)
+    if process.returncode or not said:
+        last = complained.decode(errors="replace").strip().rpartition("\n")[2]
+        ended = f"{pair} ended its process (status {process.returncode}) on {model.id}: {last or 'no reason given'}"
+        raise BackendError(said.decode() or ended)
+    with np.load(io.BytesIO(said), allow_pickle=False) as arrays:
         trial = Trial(arrays["outputs"], float(arrays["ms"]), str(arrays["remark"]), str(arrays["network"]))
     try:
         distances.unit(trial.outputs)
     except FeatureError as error:
-        raise BackendError(f"{engine}/{accelerator} gave a broken feature: {error}") from None
+        raise BackendError(f"{pair} gave a broken feature: {error}") from None
     if len(batch) > 1 and (trial.outputs == trial.outputs[0]).all():
-        raise BackendError(f"{engine}/{accelerator} gave the same output for different images")
+        raise BackendError(f"{pair} gave the same output for different images")
     return trial
 
 
@@ -124,6 +132,15 @@ def examine(model: ModelConfig, file: ModelFile, engine: Engine, accelerator: Ac
     return Examination(worst, trial.ms, trial.remark)
 
 
+def _file_in_memory() -> BinaryIO:
+    return os.fdopen(os.memfd_create("trial"), "r+b")
+
+
+def _content(file: BinaryIO) -> bytes:
+    file.seek(0)
+    return file.read()
+
+
 def versions(packages: Sequence[str]) -> dict[str, str]:
     """The versions of those of these packages that are installed."""
     found = {}
@@ -136,7 +153,7 @@ def versions(packages: Sequence[str]) -> dict[str, str]:
 
 
 def fatal_plugin() -> str | None:
-    """Name a plugin that ends or hangs the process that imports it, if there is one: found out in other processes."""
+    """Name a plugin that ends or hangs the process that asks for its pairs, if any: found out in other processes."""
     names = sorted(plugin.name for plugin in entry_points(group=GROUP))
     if _survives(names):
         return None
@@ -151,12 +168,21 @@ def _survives(plugins: Sequence[str]) -> bool:
             timeout=IMPORT_S,
             check=False,
         )
-        return process.stdout.endswith(_SURVIVED)
+        return _SURVIVED in process.stdout
     return False
 
 
 def main() -> None:
-    """Do what standard input says, and write the outputs to standard output: what `run` starts."""
+    """Do what standard input says, and write the outputs, or why there are none, to the file that `run` gave."""
+    status, said = _tried()
+    with os.fdopen(int(sys.argv[1]), "wb") as answer:
+        answer.write(said)
+    # At once: what a runtime does at its end, or its threads never do, is not on trial.
+    os._exit(status)
+
+
+def _tried() -> tuple[int, bytes]:
+    """The status to end with, and what to say: the outputs as arrays, else a sentence."""
     with np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False) as arrays:
         document, folder, batch = str(arrays["document"]), str(arrays["folder"]), arrays["batch"]
         engine, accelerator = arrays["pair"]
@@ -167,12 +193,13 @@ def main() -> None:
         with Extractor(model, backend, pair.accelerator) as extractor:
             remark, outputs, ms = backend.remark, extractor.outputs(batch), _median_ms(extractor, batch[:1])
     except ReiddError as error:
-        sys.exit(str(error))
-    except Exception as error:  # the net around one plugin
-        sys.exit(f"{engine}/{accelerator} cannot run it: {type(error).__name__}: {error}")
+        return 1, str(error).encode(errors="backslashreplace")
+    except (Exception, SystemExit) as error:  # the net around one plugin
+        reason = f"{engine}/{accelerator} cannot run it: {type(error).__name__}: {error}"
+        return 1, reason.encode(errors="backslashreplace")
     made = io.BytesIO()
     np.savez(made, outputs=outputs, ms=ms, remark=remark, network=os.environ.get(confinement.NETWORK, ""))
-    sys.stdout.buffer.write(made.getvalue())
+    return 0, made.getvalue()
 
 
 def _only(model: ModelConfig, file: ModelFile) -> str:

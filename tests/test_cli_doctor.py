@@ -6,6 +6,8 @@ import subprocess
 import sys
 
 from reidd import places
+from reidd.cli.doctor import _looked
+from reidd.cli.finding import Finding
 from reidd.gallery import Gallery
 from reidd.model import ModelConfig
 
@@ -28,6 +30,14 @@ def test_doctor_names_a_plugin_that_would_end_it(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, env=env, check=False)
     wrong = [finding["what"] for finding in json.loads(done.stdout) if finding["fine"] is False]
     assert (done.returncode, wrong) == (1, ["plugin fancy"])
+
+
+def test_doctor_keeps_what_it_found_before_it_fell_ill():
+    def look():
+        yield Finding("model", True, "fine")
+        raise ZeroDivisionError("x")
+
+    assert [(f.what, f.fine) for f in _looked(look)] == [("model", True), ("look", False)]
 
 
 def test_doctor_looks_at_what_is_configured(run, tmp_path):

@@ -43,7 +43,7 @@ def doctor(
     chosen, findings = _configuration(config)
     looks: list[Callable[[], Iterator[Finding]]] = [partial(look, chosen) for look in (_folders, _keys, _gallery_key)]
     if fatal := trials.fatal_plugin():
-        words = "ends or hangs whatever imports it, so that no worker starts: `pip uninstall` its package"
+        words = "ends or hangs whatever imports it, or asks for its obstacle: `pip uninstall` its package"
         findings.append(Finding(f"plugin {fatal}", False, words))
     else:
         looks = [_libraries, partial(_engines, chosen), *looks, partial(look_at_model, model or chosen.model, chosen)]
@@ -61,11 +61,13 @@ def doctor(
 
 
 def _looked(look: Callable[[], Iterator[Finding]]) -> list[Finding]:
+    found: list[Finding] = []
     try:
-        return list(look())
+        found.extend(look())
     except Exception as error:  # a doctor that falls ill says so and goes on
         what = getattr(look, "func", look).__name__.strip("_")
-        return [Finding(what, False, f"could not be checked: {type(error).__name__}: {error}")]
+        found.append(Finding(what, False, f"could not be checked: {type(error).__name__}: {error}"))
+    return found
 
 
 def _configuration(given: Path | None) -> "tuple[Config, list[Finding]]":
