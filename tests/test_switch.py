@@ -16,6 +16,15 @@ def test_another_pair_can_be_asked_for(rig):
     assert [record.accelerator for record in built.pool.records()] == [Accelerator.EDGE_TPU, Accelerator.CPU]
 
 
+def test_the_device_that_is_given_up_for_another_may_be_had_again(rig):
+    built = rig([STICK, LITE], size=2)
+    built.until(built.on(STICK))
+    built.pool.ladder[STICK].full = True  # as a stick that serves one process leaves it
+    built.pool.switch(built.job(within_s=20), LITE)
+    built.until(lambda: built.outcomes and not built.pids(STICK))
+    assert built.pool.ladder.offer(0, cautious=False) == [LITE, STICK]
+
+
 def test_a_pair_that_cannot_be_had_changes_nothing(rig):
     built = rig([LITE])
     built.until(built.on(LITE))

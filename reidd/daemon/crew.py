@@ -110,6 +110,8 @@ class Crew:
         self._ending.append(worker.process)
         self._workers.pop(worker.pipe.fileno(), None)
         worker.pipe.close()
+        if worker.ready is not None:
+            self.ladder[worker.pair].full = False
 
     def charge(self, worker: Worker, reason: str, now: float) -> None:
         """Let the pair of a worker that was lost rest; without one, start the next worker later."""
@@ -119,7 +121,6 @@ class Crew:
             log.warning("%s %s before it loaded anything", worker.name, reason)
             return
         pause_s = self.ladder.failed(pair, reason, now)
-        self.ladder[pair].full = False
         log.warning("%s on %s %s; that pair rests for %.1f s", worker.name, spoken(pair), reason, pause_s)
 
     def refused(self, refusals: Sequence[Refusal], now: float) -> None:
