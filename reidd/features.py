@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -84,8 +85,15 @@ class Extractor:
         pair = registry.choose(model, engine, accelerator)
         try:
             opencv()
-            extractor = cls(model, pair.backend.load(model, pair.accelerator, threads=threads), pair.accelerator)
-            extractor.check_itself()
+            with ExitStack() as refused:
+                backend: Any = pair.backend.load(model, pair.accelerator, threads=threads)
+                if not isinstance(backend, Backend):
+                    raise TypeError(f"{pair.backend.__name__}.load returned {backend!r}; expected a Backend")
+                # Else this process keeps the device from the next one that tries.
+                refused.callback(backend.close)
+                extractor = cls(model, backend, pair.accelerator)
+                extractor.check_itself()
+                refused.pop_all()
         except (Exception, SystemExit) as error:  # the net around one plugin
             log.debug("loading %s on %s/%s failed", model.id, pair.engine, pair.accelerator, exc_info=True)
             others = [p for p in registry.pairs(model) if p.obstacle is None and p != pair]

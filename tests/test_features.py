@@ -164,26 +164,56 @@ def test_a_file_of_golden_vectors_that_is_cut_short_is_named(tmp_path):
             read(model)
 
 
+def only(backend):
+    """A registry with this backend."""
+
+    class Only(Registry):
+        def _collect(self):
+            return [backend]
+
+    return Only(())
+
+
+@pytest.mark.parametrize("complaint", ["gave a list", "NaN"])
+def test_a_backend_that_is_refused_is_closed(tmp_path, complaint):
+    # Else the device stays with a process that has gone on to the next pair, and nobody ever gets it again.
+    closed = []
+
+    class Lying(Scripted):
+        @classmethod
+        def load(cls, model, accelerator, *, threads):
+            return cls(LIES[complaint])
+
+        def close(self):
+            closed.append(self)
+
+    with pytest.raises(BackendUnavailableError, match=complaint):
+        Extractor.load(model_with(tmp_path), Engine.PYTORCH, Accelerator.CPU, registry=only(Lying))
+    assert len(closed) == 1
+
+
+def test_a_load_that_returns_no_backend_is_told_so(tmp_path):
+    class Forgetful(Scripted):
+        @classmethod
+        def load(cls, model, accelerator, *, threads):
+            pass
+
+    with pytest.raises(BackendUnavailableError, match=r"Forgetful\.load returned None; expected a Backend"):
+        Extractor.load(model_with(tmp_path), Engine.PYTORCH, Accelerator.CPU, registry=only(Forgetful))
+
+
 def test_a_backend_that_ends_the_process_is_refused_as_any_other(tmp_path):
     class Leaving(Scripted):
         @classmethod
         def load(cls, model, accelerator, *, threads):
             raise SystemExit(3)
 
-    class Only(Registry):
-        def _collect(self):
-            return [Leaving]
-
     with pytest.raises(BackendUnavailableError, match="ends the process"):
-        Extractor.load(model_with(tmp_path), Engine.PYTORCH, Accelerator.CPU, registry=Only(()))
+        Extractor.load(model_with(tmp_path), Engine.PYTORCH, Accelerator.CPU, registry=only(Leaving))
 
 
 def test_a_backend_that_cannot_load_says_why(tmp_path):
-    class Only(Registry):
-        def _collect(self):
-            return [Scripted]
-
     with pytest.raises(
         BackendUnavailableError, match=r"PYTORCH/CPU cannot run test/net: the driver is from another age"
     ):
-        Extractor.load(model_with(tmp_path), Engine.PYTORCH, Accelerator.CPU, registry=Only(()))
+        Extractor.load(model_with(tmp_path), Engine.PYTORCH, Accelerator.CPU, registry=only(Scripted))

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import NamedTuple
 
 import numpy as np
@@ -37,8 +38,10 @@ def load_first(
     for pair in pairs:
         trying(pair)
         try:
-            extractor = Extractor.load(model, *pair, registry=registry, threads=threads)
-            image_s = warmed_up(extractor)
+            with ExitStack() as refusal:
+                extractor = refusal.enter_context(Extractor.load(model, *pair, registry=registry, threads=threads))
+                image_s = warmed_up(extractor)
+                refusal.pop_all()
         except BackendError as error:
             refused.append(Refusal(pair, reason(error)))
             continue
