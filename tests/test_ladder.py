@@ -53,6 +53,21 @@ def test_a_failure_long_ago_does_not_count(ladder):
     assert ladder.failed(STICK, "died", 100) == 0
 
 
+def test_a_device_that_hangs_at_each_attempt_is_tried_no_oftener_for_that(ladder):
+    now, hang_s, pauses = 0.0, 31, []
+    for _ in range(20):
+        pauses.append(ladder.failed(STICK, "was not ready within 30 s", now))
+        now += pauses[-1] + hang_s
+    assert pauses == sorted(pauses)
+
+
+def test_what_an_optional_pair_failed_at_before_it_worked_does_not_count():
+    ladder = Ladder([Rung(STICK, optional=True), Rung(LITE)], max_pause_s=30)
+    for day in range(10):
+        ladder.failed(STICK, "none there", 300.0 * day)
+    assert ladder[STICK].failures == 1
+
+
 def test_a_device_that_is_taken_is_offered_when_it_is_free_again(ladder):
     ladder[STICK].full = True
     assert ladder.better(LITE, 0) is None

@@ -76,7 +76,8 @@ class Ladder:
     def failed(self, pair: Pair, reason: str, now: float) -> float:
         """Charge a pair with a failure; return the seconds it rests: none after the first, which may be chance."""
         rung = self[pair]
-        if now - rung.failed_at > 2 * self.max_pause_s:
+        # Since it was tried again, not since it failed: an attempt that hangs takes as long as the longest pause.
+        if rung.optional or now - max(rung.failed_at, rung.rests_until) > 2 * self.max_pause_s:
             rung.failures = 0
         rung.failures += 1
         rung.failed_at, rung.reason = now, reason
