@@ -17,6 +17,8 @@ from reidd.model import ModelConfig
 from reidd.plugins import hookimpl
 
 NO_OPENCV = "OpenCV is not installed: pip install 'reidd[opencv]'"
+ASK_S = 20.0
+"""Less than a worker may take to load: its obstacle shall be told, and the next pair be tried."""
 SAME = 1e-3
 """How far, of the largest value, a row of a batch may lie from the same row alone: rounding, FP16's included."""
 
@@ -69,7 +71,10 @@ class OpenCV(Backend):
             return None
         if not any(any(Path("/").glob(sign)) for sign in target.signs):
             return f"no sign of {target.spoken} here: none of /{', /'.join(target.signs)}"
-        return None if target.name in targets_apart(target.backend) else no_target(target)
+        found = targets_apart(target.backend)
+        if found is None:
+            return f"asking for {target.spoken} took more than {ASK_S:g} s: its driver hangs; restart the machine"
+        return None if target.name in found else no_target(target)
 
     @classmethod
     def load(cls, model: ModelConfig, accelerator: Accelerator, *, threads: int) -> "OpenCV":
@@ -158,12 +163,15 @@ def targets(backend: str) -> set[str]:
 
 
 @cache
-def targets_apart(backend: str) -> set[str]:
-    """The same, found out in another process: OpenCV and its drivers are not loaded into this one."""
+def targets_apart(backend: str) -> set[str] | None:
+    """The same, found out in another process: OpenCV and its drivers are not loaded into this one. None: it hangs."""
     code = f"import reidd_opencv; print(*reidd_opencv.targets({backend!r}))"
-    said = subprocess.run(  # noqa: S603  (our own interpreter and module)
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
-    )
+    try:
+        said = subprocess.run(  # noqa: S603  (our own interpreter and module)
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=ASK_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return None
     return set(said.stdout.split())
 
 

@@ -1,5 +1,6 @@
 """OpenCV's DNN module keeps the contract, and never goes on on the CPU when it was asked for something else."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import reidd_opencv
 from reidd_opencv import OpenCV, OpenCVCuda
 
+from reidd.daemon.patience import LOAD_S
 from reidd.engines import Accelerator
 from reidd.model import ModelConfig
 from reidd.testing import BackendContract
@@ -63,6 +65,24 @@ def test_hardware_without_opencvs_support_is_an_obstacle(monkeypatch):
 
 def test_asking_apart_says_the_same_as_asking_here():
     assert reidd_opencv.targets_apart("DNN_BACKEND_OPENCV") == reidd_opencv.targets("DNN_BACKEND_OPENCV")
+
+
+def test_a_driver_that_hangs_is_an_obstacle_and_asked_once(monkeypatch):
+    asked = []
+
+    def hang(*_, timeout, **__):
+        asked.append(timeout)
+        raise subprocess.TimeoutExpired("python", timeout)
+
+    target = reidd_opencv.TARGETS[Accelerator.NVIDIA]._replace(signs=("proc/self",))
+    monkeypatch.setitem(reidd_opencv.TARGETS, Accelerator.NVIDIA, target)
+    monkeypatch.setattr(reidd_opencv.subprocess, "run", hang)
+    reidd_opencv.targets_apart.cache_clear()
+    said = {OpenCVCuda.obstacle(Accelerator.NVIDIA) for _ in range(2)}
+    reidd_opencv.targets_apart.cache_clear()
+    assert said == {"asking for CUDA took more than 20 s: its driver hangs; restart the machine"}
+    assert asked == [20.0]
+    assert asked[0] < LOAD_S
 
 
 @pytest.mark.skipif(sys.platform != "linux" or not Path("/proc/self").exists(), reason="asks Linux")
