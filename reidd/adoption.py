@@ -19,14 +19,13 @@ from reidd.engines import Accelerator
 from reidd.errors import BackendError, BackendUnavailableError, ConfigError
 from reidd.features import fitted, preprocess
 from reidd.model import FILE_NAME, PURPOSE, ModelConfig, ModelFile
+from reidd.model_files import MAX_BYTES
 from reidd.plugins import Pair, Registry
 from reidd.trials import Trial
 from reidd.verification import RANK_AGREEMENT, figures
 
 GOLDEN = "golden.npz"
 GOLDEN_CROPS = 8
-MAX_BYTES = 1 << 30
-"""Of a file that comes in: it is held in memory several times, and re-identification networks have 1 to 100 MiB."""
 ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*")
 EDGE_TPU_OP = b"edgetpu-custom-op"
 

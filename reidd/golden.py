@@ -44,14 +44,27 @@ def read(model: ModelConfig) -> Golden | None:
         # Opened here, for numpy leaves open what turns out to be cut short.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             golden = Golden(arrays["crops"], arrays["embeddings"].astype(np.float32))
-    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
+    except (OSError, KeyError, ValueError, EOFError, MemoryError, BadZipFile) as error:
         raise ConfigError(f"{path}: is no file of golden vectors: {error}") from None
+    if not _are_rows(golden.embeddings, model.extras.dim):
+        raise ConfigError(
+            f"{path}: embeddings are {golden.embeddings.shape}, expected a finite row with a length for each crop, "
+            f"as long as the network's"
+        )
     width, height = model.size
     if golden.crops.shape != (len(golden.embeddings), height, width, 3) or golden.crops.dtype != np.uint8:
         raise ConfigError(
             f"{path}: crops are {golden.crops.shape}, expected uint8 ({len(golden.embeddings)}, {height}, {width}, 3)"
         )
     return golden
+
+
+def _are_rows(embeddings: np.ndarray, dim: int | None) -> bool:
+    """Whether a cosine with each of them means something."""
+    if embeddings.ndim != 2 or not len(embeddings) or dim not in (None, embeddings.shape[1]):
+        return False
+    lengths = np.linalg.norm(embeddings.astype(np.float64), axis=1)
+    return bool((np.isfinite(lengths) & (lengths > 0)).all())
 
 
 def batch(crops: np.ndarray, model: ModelConfig) -> np.ndarray:

@@ -14,7 +14,7 @@ from msgspec import Meta
 from reidd import places
 from reidd.colors import checked_colors, generated_colors
 from reidd.errors import ConfigError, UnknownModelError, shown
-from reidd.model_files import content, is_there
+from reidd.model_files import content, is_there, lines
 
 FILE_NAME = "alwaysai.model.json"
 PURPOSE = "ReIdentification"
@@ -62,7 +62,7 @@ class Extras(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class _Document(msgspec.Struct, frozen=True, kw_only=True):
-    id: Annotated[str, Meta(pattern="^[^/]+/[^/]+$")]
+    id: Annotated[str, Meta(pattern=r"^[^/\x00-\x1f\x7f]+/[^/\x00-\x1f\x7f]+\Z")]
     model_parameters: Parameters
     reidd: Extras = Extras()
 
@@ -181,14 +181,15 @@ class ModelConfig:
                 raise ConfigError(f"{self.origin}: model_parameters.{text}")
         if not all(math.isfinite(s) and s > 0 for s in self.extras.std):
             raise ConfigError(f"{self.origin}: reidd.std: expected three numbers above 0")
-        for key, name in [("model_parameters.model_file", p.model_file)] + [
-            ("reidd.files", f.file) for f in self.files
-        ]:
-            self._inside(key, name)
+        self._inside("model_parameters.model_file", p.model_file)
+        for file in self.files:
+            self._inside("reidd.files", file.file)
+        if self.extras.golden is not None:
+            self._inside("reidd.golden", self.extras.golden)
 
     def _inside(self, key: str, name: str) -> Path:
         path = self.base_dir / name
-        if Path(name).is_absolute() or ".." in Path(name).parts:
+        if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
             raise ConfigError(f"{self.origin}: {key}: expected a file inside the model's folder, got {name!r}")
         if not is_there(path):
             raise ConfigError(f"{self.origin}: {key}: there is no file {path}")
@@ -198,15 +199,15 @@ class ModelConfig:
         if not self.parameters.label_file:
             return None
         path = self._inside("model_parameters.label_file", self.parameters.label_file)
-        return [line.strip() for line in content(path, "one label per line").decode().splitlines() if line.strip()]
+        return lines(path, "one label per line")
 
     def _read_colors(self) -> np.ndarray | None:
         if not self.labels or not self.parameters.colors_file:
             return generated_colors(len(self.labels)) if self.labels else None
         path = self._inside("model_parameters.colors_file", self.parameters.colors_file)
-        lines = content(path, "one B,G,R row per label").decode().splitlines()
+        found = lines(path, "one B,G,R row per label")
         try:
-            rows = np.array([line.replace(",", " ").split() for line in lines if line.strip()])
+            rows = np.array([line.replace(",", " ").split() for line in found])
             return checked_colors(rows.astype(float), self.labels)
         except ValueError as error:
             raise ConfigError(f"{path}: expected one B,G,R row of 0-255 per label: {error}") from None
@@ -221,7 +222,7 @@ def available(folders: Sequence[Path]) -> list[str]:
 def _json(path: Path) -> Any:
     try:
         return msgspec.json.decode(content(path, f"a model's {FILE_NAME}"))
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: {error}") from None
 
 

@@ -1,6 +1,8 @@
 """Preprocessing is OpenCV's, both engines agree, and the mirror counts as the docs say."""
 
+import io
 from pathlib import Path
+from zipfile import ZipFile
 
 import cv2
 import numpy as np
@@ -151,6 +153,32 @@ def test_features_of_another_network_are_refused(tmp_path):
     model.extras = Extras(golden="golden.npz")
     with pytest.raises(BackendError, match=r"features are not this model's: worst cosine 0\.\d+ .* expected 0\.98"):
         Extractor(model, Scripted(honest), Accelerator.CPU).check_itself()
+
+
+@pytest.mark.parametrize(
+    "embeddings",
+    [np.full((4, 3), np.nan), np.zeros((4, 3)), np.eye(4), np.float32(1), np.ones((0, 3))],
+    ids=["NaN", "no length", "another dimension", "no row", "no crops"],
+)
+def test_golden_vectors_that_anything_would_agree_with_are_refused(tmp_path, embeddings):
+    model = model_with(tmp_path)
+    crops = np.zeros((np.size(embeddings) and 4, 128, 64, 3), np.uint8)
+    np.savez(tmp_path / "golden.npz", crops=crops, embeddings=embeddings)
+    model.extras = Extras(golden="golden.npz", dim=3)
+    with pytest.raises(ConfigError, match=r"golden\.npz: .* expected"):
+        read(model)
+
+
+def test_golden_vectors_larger_than_memory_are_refused(tmp_path):
+    model = model_with(tmp_path)
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, {"descr": "|u1", "fortran_order": False, "shape": (1 << 50,)})
+    with ZipFile(tmp_path / "golden.npz", "w") as file:
+        for name in ("crops.npy", "embeddings.npy"):
+            file.writestr(name, head.getvalue())
+    model.extras = Extras(golden="golden.npz")
+    with pytest.raises(ConfigError, match="is no file of golden vectors"):
+        read(model)
 
 
 def test_a_file_of_golden_vectors_that_is_cut_short_is_named(tmp_path):

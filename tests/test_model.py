@@ -11,6 +11,7 @@ import pytest
 from reidd import places
 from reidd.errors import ConfigError, UnknownModelError
 from reidd.model import FILE_NAME, ModelConfig
+from reidd.model_files import MAX_BYTES
 
 PUBLISHED = {
     "id": "acme/reid",
@@ -74,6 +75,7 @@ def test_older_folders_lack_swaprb(folder):
         ({"model_file": None}, "model_parameters", "model_file"),
         ({"model_file": "gone.onnx"}, "model_parameters.model_file", "there is no file"),
         ({"model_file": "../net.onnx"}, "model_parameters.model_file", "inside the model's folder"),
+        ({"model_file": "net\0.onnx"}, "model_parameters.model_file", "inside the model's folder"),
         ({"size": [128]}, "model_parameters.size", "length 2"),
         ({"size": [128, 0]}, "model_parameters.size", ">= 1"),
         ({"size": "128x256"}, "model_parameters.size", "array"),
@@ -93,9 +95,20 @@ def test_a_broken_folder_is_refused_with_file_key_and_what_was_expected(folder, 
         assert part in str(refused.value)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"id": 3}', '{"id": "noslash", "model_parameters": {}}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        '{"id": 3}',
+        '{"id": "noslash", "model_parameters": {}}',
+        b'{"id":"\xff"}',
+        '{"id":' + "[" * 100_000,
+    ],
+)
 def test_a_document_that_is_none_is_refused_by_name(folder, content):
-    (folder / FILE_NAME).write_text(content)
+    (folder / FILE_NAME).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ConfigError, match=FILE_NAME):
         ModelConfig(folder / FILE_NAME)
 
@@ -103,6 +116,32 @@ def test_a_document_that_is_none_is_refused_by_name(folder, content):
 def test_our_own_keys_are_checked_strictly(folder):
     with pytest.raises(ConfigError, match=r"reidd.*dimension"):
         ModelConfig({**PUBLISHED, "reidd": {"dimension": 256}}, base_dir=folder)
+
+
+@pytest.mark.parametrize("name", ["/etc/hostname", "../golden.npz", "gone.npz"])
+def test_golden_vectors_lie_in_the_folder_too(folder, name):
+    (folder.parent / "golden.npz").touch()
+    with pytest.raises(ConfigError, match=r"reidd\.golden: .*(inside the model's folder|there is no file)"):
+        ModelConfig({**PUBLISHED, "reidd": {"golden": name}}, base_dir=folder)
+
+
+def test_an_id_that_would_write_lines_into_a_log_is_refused(folder):
+    with pytest.raises(ConfigError, match="id: "):
+        ModelConfig({**PUBLISHED, "id": "acme/reid\nINFO: all is well"}, base_dir=folder)
+
+
+def test_a_file_too_large_for_any_network_is_refused_before_it_is_read(folder):
+    os.truncate(folder / "net.onnx", MAX_BYTES + 1)
+    with pytest.raises(ConfigError, match="is larger than 1024 MiB"):
+        ModelConfig(folder / FILE_NAME).feature_space()
+
+
+@pytest.mark.parametrize("key", ["label_file", "colors_file"])
+def test_labels_and_colours_in_another_encoding_are_refused(folder, key):
+    (folder / "labels.txt").write_text("cat\n")
+    (folder / "latin.txt").write_bytes("Löwe\n".encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"latin\.txt: is no UTF-8 text"):
+        ModelConfig(changed(folder, **{"label_file": "labels.txt", key: "latin.txt"}))
 
 
 def test_a_file_that_was_changed_is_refused(folder):
@@ -127,6 +166,7 @@ def test_a_further_file_leaves_the_space_alone_where_golden_vectors_watch_over_i
         return ModelConfig({**PUBLISHED, "reidd": {"files": files, "golden": golden}}, base_dir=folder).feature_space()
 
     (folder / "net.tflite").write_bytes(b"the same network")
+    (folder / "golden.npz").touch()
     assert space("golden.npz", "net.onnx") == space("golden.npz", "net.onnx", "net.tflite")
     assert space(None, "net.onnx") != space(None, "net.onnx", "net.tflite")
 
