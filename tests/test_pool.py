@@ -1,8 +1,11 @@
 """Real workers on a stand-in for an Edge TPU: whatever happens to them, each request is answered or refused in time."""
 
 import os
+import resource
 import signal
+from pathlib import Path
 
+import cv2
 import msgspec
 import pytest
 from pools import HANG_S, LITE, STICK, pair_of, with_reserve
@@ -106,6 +109,19 @@ def test_a_full_line_is_busy_and_says_when_to_come_back(rig):
     with pytest.raises(BusyError) as caught:
         built.pool.submit(built.job())
     assert caught.value.retry_after_s >= 0.1
+
+
+def test_a_worker_that_has_run_out_of_memory_is_replaced_and_the_image_not_blamed(rig, image):
+    built = rig([LITE])
+    built.until(built.on(LITE))
+    (pid,) = built.pids()
+    held = int(Path(f"/proc/{pid}/statm").read_text().split()[5]) * resource.getpagesize()
+    resource.prlimit(pid, resource.RLIMIT_DATA, (held + (16 << 20), resource.RLIM_INFINITY))
+    large = cv2.imencode(".jpg", cv2.resize(image, (3000, 4000)))[1].tobytes()
+    outcome, _ = built.ask(image=large, within_s=20)
+    assert msgspec.json.decode(outcome.reply[0])["reply"] == "array"
+    assert built.pids() != [pid]
+    assert "ran out of memory" in built.pool.ladder[LITE].reason
 
 
 def test_a_broken_image_is_the_clients_error_and_costs_no_worker(rig):

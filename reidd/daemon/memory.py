@@ -2,7 +2,9 @@
 
 import ctypes
 import logging
+import math
 import resource
+from pathlib import Path
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,15 @@ def lift() -> None:
     """Allow this process as much as the machine's administrator allows."""
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
+
+
+def room_bytes() -> float:
+    """How much more private memory this process may take, by its limit."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    if soft == resource.RLIM_INFINITY:
+        return math.inf
+    pages = Path("/proc/self/statm").read_text().split()[5]  # proc(5): data and stack
+    return float(soft - int(pages) * resource.getpagesize())
 
 
 def give_back() -> None:

@@ -36,27 +36,32 @@ def run(orders: Orders) -> None:
     if isinstance(loaded, list):
         core.send([FAILED, msgspec.json.encode(loaded)])
         return
+    enough_bytes = memory.room_bytes() / 2
     core.send([READY, msgspec.json.encode(loaded.ready)])
     service: ImageService | None = None
     for header, *frames in core.receive():
         # Only now is it certain that the core has made the ring.
         service = service or ImageService(loaded.extractor, Reader(Path(orders.ring)), orders.max_distance)
-        core.send(_answer(service, header, frames))
+        core.send(_answer(service, header, frames, enough_bytes))
 
 
-def _answer(service: ImageService, header: bytes, frames: list[bytes]) -> list[bytes | memoryview]:
+def _answer(service: ImageService, header: bytes, frames: list[bytes], enough_bytes: float) -> list[bytes | memoryview]:
     try:
         answer = service.answer(protocol.decode_request(header), frames)
     except BackendError as error:
         # The core replaces this process and has another one answer.
         return [FAULT, reason(error).encode()]
     except ReiddError as error:
-        return [ANSWER, protocol.encode(protocol.failed(error, protocol.request_id(header)))]
+        failure = error
     except Exception as error:  # the net around one request: a fault here must not cost the next one
         log.exception("a request failed in a way that reidd did not foresee")
         failure = BackendError(f"the worker failed: {type(error).__name__}: {error}; its log has the details")
-        return [ANSWER, protocol.encode(protocol.failed(failure, protocol.request_id(header)))]
-    return [ANSWER, protocol.encode(answer.reply), *answer.frames]
+    else:
+        return [ANSWER, protocol.encode(answer.reply), *answer.frames]
+    if memory.room_bytes() < enough_bytes:
+        # To decode an image may fail for that alone, and the image would be blamed, and all that follow.
+        return [FAULT, b"ran out of memory, of which its runtime takes more and more"]
+    return [ANSWER, protocol.encode(protocol.failed(failure, protocol.request_id(header)))]
 
 
 def main() -> None:
