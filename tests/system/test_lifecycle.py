@@ -120,6 +120,17 @@ def test_the_configured_limit_holds_in_place_of_the_models(short_folder, image):
     started.end()
 
 
+def test_whoever_works_in_another_folder_is_told_where_the_ring_lies(short_folder, monkeypatch):
+    monkeypatch.chdir(short_folder)
+    daemon = Daemon(Path())
+    try:
+        with daemon.client(timeout=30) as client:
+            assert client.status().ring == str(short_folder / "run" / places.RING)
+    finally:
+        daemon.process.kill()
+        daemon.process.wait()
+
+
 def test_too_few_open_files_are_said_before_clients_are_sent_away(short_folder):
     command = f"ulimit -n 64; exec {sys.executable} -m reidd serve --runtime-folder {short_folder}/run"
     done = subprocess.run(
