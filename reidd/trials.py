@@ -99,7 +99,7 @@ def run(
     if process.returncode or not said:
         last = complained.decode(errors="replace").strip().rpartition("\n")[2]
         ended = f"{pair} ended its process (status {process.returncode}) on {model.id}: {last or 'no reason given'}"
-        raise BackendError(said.decode() or ended)
+        raise BackendError(" ".join(said.decode().split()) or ended)
     with np.load(io.BytesIO(said), allow_pickle=False) as arrays:
         trial = Trial(arrays["outputs"], float(arrays["ms"]), str(arrays["remark"]), str(arrays["network"]))
     try:

@@ -12,7 +12,7 @@ from reidd.plugins import Registry
 
 def test_a_runtimes_words_in_no_encoding_reach_the_core(monkeypatch):
     def refused(*_, **__):
-        raise BackendUnavailableError("no firmware in /opt/\udcff")
+        raise BackendUnavailableError("no firmware\n\tin /opt/\udcff")
 
     monkeypatch.setattr(Extractor, "load", refused)
     model, pair = ModelConfig.from_model_id("reidd/person"), (Engine.HAILO_RT, Accelerator.HAILO)

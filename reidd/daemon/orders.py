@@ -52,8 +52,8 @@ class Ready(msgspec.Struct, frozen=True):
 
 
 def reason(error: BackendError) -> str:
-    """What an error says, as a message can carry it: a runtime's words may hold bytes of no encoding."""
-    return str(error).encode(errors="backslashreplace").decode()
+    """What an error says, in one line that a message can carry: a runtime's words may hold bytes of no encoding."""
+    return " ".join(str(error).encode(errors="backslashreplace").decode().split())
 
 
 def spoken(pair: Pair) -> str:
