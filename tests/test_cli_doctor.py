@@ -5,11 +5,17 @@ import os
 import subprocess
 import sys
 
-from reidd import places
-from reidd.cli.doctor import _looked
+from pools import LITE, STICK
+
+from reidd import places, trials
+from reidd.cli.doctor import _at_work, _daemon, _looked
 from reidd.cli.finding import Finding
+from reidd.cli.model_findings import look_at_model
+from reidd.daemon.config import Config
+from reidd.errors import BackendError
 from reidd.gallery import Gallery
 from reidd.model import ModelConfig
+from reidd.protocol import PairRecord, StatusReply
 
 
 def test_doctor_finds_this_machine_fit(start):
@@ -38,6 +44,27 @@ def test_doctor_keeps_what_it_found_before_it_fell_ill():
         raise ZeroDivisionError("x")
 
     assert [(f.what, f.fine) for f in _looked(look)] == [("model", True), ("look", False)]
+
+
+def test_doctor_says_what_a_daemon_has_to_do_without():
+    status = StatusReply(
+        version="", pid=1, uptime=1, model="a/b", purpose="", engine=LITE[0], accelerator=LITE[1], workers=1,
+        waiting=0, count=0, id_count=0, capacity=1, dim=1, space="", limit=None, ring="", analytics="", epoch="",
+        seq=0, degraded=True, pairs=[PairRecord(*STICK, 0, 2, "hung for more than 1 s"), PairRecord(*LITE, 1)],
+    )  # fmt: skip
+    found = {f.what: (f.fine, f.words) for f in _daemon("ipc:///nowhere", status)}
+    words = "a pair that ought to run does not: TFLITE/EDGE_TPU hung for more than 1 s"
+    assert found["degraded"] == (False, words)
+    assert _at_work(status) == {LITE}
+
+
+def test_a_device_that_the_daemon_has_to_itself_is_no_fault(monkeypatch):
+    def refused(*_):
+        raise BackendError("in use by another process")
+
+    monkeypatch.setattr(trials, "examine", refused)
+    found = {f.what: f.fine for f in look_at_model("reidd/person", Config(), {LITE})}
+    assert (found["golden vectors on TFLITE/CPU"], found["golden vectors on DNN/CPU"]) == (None, False)
 
 
 def test_doctor_looks_at_what_is_configured(run, tmp_path):

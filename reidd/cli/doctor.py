@@ -20,6 +20,8 @@ from reidd.errors import ReiddError
 
 if TYPE_CHECKING:
     from reidd.daemon.config import Config
+    from reidd.engines import Accelerator, Engine
+    from reidd.protocol import StatusReply
 
 MIN_ZMQ = (4, 3, 3)
 MIN_OPENCV = (4, 12)
@@ -38,16 +40,19 @@ def doctor(
     endpoint: Endpoint = None,
 ) -> None:
     """Check everything reidd needs. Ends with status 1 when something is wrong."""
-    from reidd import trials
+    from reidd import places, trials
 
     chosen, findings = _configuration(config)
+    endpoint = endpoint or places.default_endpoint()
+    status = _status(endpoint)
     looks: list[Callable[[], Iterator[Finding]]] = [partial(look, chosen) for look in (_folders, _keys, _gallery_key)]
     if fatal := trials.fatal_plugin():
         words = "ends or hangs whatever imports it, or asks for its obstacle: `pip uninstall` its package"
         findings.append(Finding(f"plugin {fatal}", False, words))
     else:
-        looks = [_libraries, partial(_engines, chosen), *looks, partial(look_at_model, model or chosen.model, chosen)]
-    looks = [_system, *looks, partial(_daemon, endpoint)]
+        looks = [_libraries, partial(_engines, chosen), *looks]
+        looks += [partial(look_at_model, model or chosen.model, chosen, _at_work(status))]
+    looks = [_system, *looks, partial(_daemon, endpoint, status)]
     findings += [finding for look in looks for finding in _looked(look)]
     if json:
         show.as_json([finding._asdict() for finding in findings])
@@ -183,31 +188,40 @@ def _gallery_key(chosen: "Config") -> Iterator[Finding]:
         yield Finding("gallery key", True, chosen.gallery_key)
 
 
-def _daemon(endpoint: str | None) -> Iterator[Finding]:
-    from reidd import places
+def _status(endpoint: str) -> "StatusReply | ReiddError":
+    """What the daemon says of itself, or why it says nothing."""
     from reidd.client import Client
+
+    try:
+        with Client(endpoint, timeout=1.0) as client:
+            return client.status()
+    except ReiddError as error:
+        return error
+
+
+def _at_work(status: "StatusReply | ReiddError") -> "set[tuple[Engine, Accelerator]]":
+    """The pairs that the daemon's workers run."""
+    return set() if isinstance(status, ReiddError) else {(p.engine, p.accelerator) for p in status.pairs if p.workers}
+
+
+def _daemon(endpoint: str, status: "StatusReply | ReiddError") -> Iterator[Finding]:
     from reidd.connection import obstacle
     from reidd.errors import ConnectionError
 
-    endpoint = endpoint or places.default_endpoint()
-    try:
-        with Client(endpoint, timeout=1.0) as client:
-            status = client.status()
-    except ReiddError as error:
-        if isinstance(error, ConnectionError) and endpoint.startswith("ipc://") and obstacle(endpoint) is None:
-            words = (
-                f"{endpoint}: takes connections, and answers nobody: it starts, is very busy, or hangs; its log says"
-            )
-            yield Finding(
-                "daemon", False, f"{words} which: `journalctl -u reidd`; `systemctl restart reidd` ends a hang"
-            )
-        else:
-            yield Finding("daemon", None, str(error))
+    if isinstance(status, ConnectionError) and endpoint.startswith("ipc://") and obstacle(endpoint) is None:
+        words = f"{endpoint}: takes connections, and answers nobody: it starts, is very busy, or hangs; its log says"
+        yield Finding("daemon", False, f"{words} which: `journalctl -u reidd`; `systemctl restart reidd` ends a hang")
+        return
+    if isinstance(status, ReiddError):
+        yield Finding("daemon", None, str(status))
         return
     pair = f"{status.engine}/{status.accelerator}"
     yield Finding(
         "daemon", True, f"{endpoint}: {status.model} on {pair}, {status.count} of {status.capacity} instances"
     )
+    if status.degraded:
+        reasons = "; ".join(f"{p.engine}/{p.accelerator} {p.reason}" for p in status.pairs if p.reason)
+        yield Finding("degraded", False, f"a pair that ought to run does not: {reasons}")
     if status.storage_failure is not None:
         yield Finding("storage", False, status.storage_failure)
     words = (

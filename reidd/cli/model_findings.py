@@ -1,6 +1,6 @@
 """What the doctor finds of the configured model: its files, its pairs, and whether the stored gallery is its own."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,12 +9,18 @@ from reidd.errors import ReiddError
 
 if TYPE_CHECKING:
     from reidd.daemon.config import Config
+    from reidd.engines import Accelerator, Engine
     from reidd.model import ModelConfig
     from reidd.plugins import Pair
 
 
-def look_at_model(model_id: str, chosen: "Config") -> Iterator[Finding]:
-    """Load the model with each ready pair, compare its golden vectors, and see whose features the store holds."""
+def look_at_model(
+    model_id: str, chosen: "Config", at_work: "Container[tuple[Engine, Accelerator]]" = ()
+) -> Iterator[Finding]:
+    """Load the model with each ready pair, compare its golden vectors, and see whose features the store holds.
+
+    A pair that is at work in a daemon may have a device that serves one process at a time.
+    """
     from reidd import places
     from reidd.model import ModelConfig
     from reidd.plugins import Registry
@@ -31,10 +37,10 @@ def look_at_model(model_id: str, chosen: "Config") -> Iterator[Finding]:
     yield from _store(model, chosen)
     for pair in Registry().pairs(model):
         if pair.obstacle is None:
-            yield _golden(model, pair)
+            yield _golden(model, pair, at_work=(pair.engine, pair.accelerator) in at_work)
 
 
-def _golden(model: "ModelConfig", pair: "Pair") -> Finding:
+def _golden(model: "ModelConfig", pair: "Pair", *, at_work: bool) -> Finding:
     """Run the golden crops on a pair, in a process of its own: a runtime that crashes leaves the doctor alive."""
     from reidd import golden, trials
 
@@ -45,6 +51,8 @@ def _golden(model: "ModelConfig", pair: "Pair") -> Finding:
     try:
         found = trials.examine(model, file, pair.engine, pair.accelerator)
     except ReiddError as error:
+        if at_work:
+            return Finding(what, None, f"at work in the daemon, which may have the device to itself; here: {error}")
         return Finding(what, False, str(error))
     worst = found.worst_cosine or 0.0
     words = f"worst cosine {worst:.6f}, {found.ms:.1f} ms an image" + (found.remark and f"; {found.remark}")
