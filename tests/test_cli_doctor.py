@@ -53,7 +53,7 @@ def test_doctor_says_what_a_daemon_has_to_do_without():
         seq=0, degraded=True, pairs=[PairRecord(*STICK, 0, 2, "hung for more than 1 s"), PairRecord(*LITE, 1)],
     )  # fmt: skip
     found = {f.what: (f.fine, f.words) for f in _daemon("ipc:///nowhere", status)}
-    words = "a pair that ought to run does not: TFLITE/EDGE_TPU hung for more than 1 s"
+    words = "a pair that ought to run does not: TFLITE/EDGE_TPU: hung for more than 1 s"
     assert found["degraded"] == (False, words)
     assert _at_work(status) == {LITE}
 

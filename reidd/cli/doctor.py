@@ -220,7 +220,7 @@ def _daemon(endpoint: str, status: "StatusReply | ReiddError") -> Iterator[Findi
         "daemon", True, f"{endpoint}: {status.model} on {pair}, {status.count} of {status.capacity} instances"
     )
     if status.degraded:
-        reasons = "; ".join(f"{p.engine}/{p.accelerator} {p.reason}" for p in status.pairs if p.reason)
+        reasons = "; ".join(f"{p.engine}/{p.accelerator}: {p.reason}" for p in status.pairs if p.reason)
         yield Finding("degraded", False, f"a pair that ought to run does not: {reasons}")
     if status.storage_failure is not None:
         yield Finding("storage", False, status.storage_failure)
