@@ -156,7 +156,7 @@ def _server(stack: ExitStack, settings: Settings, asked_to_stop: Signals, wakeup
         gallery=gallery,
         model=settings.model,
         wakeup=wakeup,
-        ring=_ring(settings),
+        ring=settings.runtime.absolute() / places.RING,
         analytics=f"ipc://{settings.runtime / places.ANALYTICS}",
         audit_days=settings.audit_days,
         max_distance=settings.max_distance,
@@ -172,7 +172,7 @@ def _pool(stack: ExitStack, settings: Settings) -> Pool:
             identity=identity,
             core=os.getpid(),
             pipe=pipe,
-            ring=str(_ring(settings)),
+            ring=str(settings.runtime.absolute() / places.RING),
             model_file=str(settings.model.origin.absolute()),
             pairs=list(pairs),
             threads=settings.threads,
@@ -190,11 +190,6 @@ def _pool(stack: ExitStack, settings: Settings) -> Pool:
     stack.callback(pool.stop)
     pool.tick()
     return pool
-
-
-def _ring(settings: Settings) -> Path:
-    """For others too, who work in other folders: a reader by its own choice, a worker whose runtime changed it."""
-    return settings.runtime.absolute() / places.RING
 
 
 def _door(stack: ExitStack, settings: Settings) -> "Door | None":
