@@ -13,9 +13,6 @@ MAX_PIXELS = 40_000_000
 MIN_SIDE = 4
 """Pixels; fewer show no object at all."""
 
-# OpenCV reads this once, when it is imported: the last line of defence behind our own look at the header.
-os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
-
 Image: TypeAlias = np.ndarray | bytes
 """`(h, w, 3)` uint8 BGR as OpenCV reads it, `(h, w)` grey, `(h, w, 4)` BGRA, or the bytes of a JPEG or PNG file."""
 

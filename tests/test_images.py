@@ -1,6 +1,7 @@
 """What counts as an image, and how a file that is none is found out before it is decoded."""
 
 import struct
+import subprocess
 import sys
 import zlib
 
@@ -56,6 +57,12 @@ def test_a_jpeg_with_a_thumbnail_is_not_taken_for_whole_by_the_thumbnails_end(im
 def test_a_decompression_bomb_is_refused_by_its_header():
     with pytest.raises(ImageError, match="30000x30000 px; expected at most"):
         pixels(png_of(30_000, 30_000))
+
+
+def test_an_application_may_read_larger_images_than_we_do(monkeypatch):
+    opencv = "import reidd, reidd.images, os, cv2; print(os.environ.get('OPENCV_IO_MAX_IMAGE_PIXELS'))"
+    monkeypatch.delenv("OPENCV_IO_MAX_IMAGE_PIXELS", raising=False)
+    assert subprocess.run([sys.executable, "-c", opencv], capture_output=True, text=True, check=True).stdout == "None\n"
 
 
 def test_the_largest_and_the_smallest_images_are_told_what_is_expected():

@@ -14,6 +14,7 @@ from reidd.daemon.orders import ANSWER, FAILED, FAULT, READY, TRYING, Orders, Pa
 from reidd.daemon.pipes import WorkerEnd
 from reidd.errors import BackendError, ReiddError
 from reidd.gallery import Reader
+from reidd.images import MAX_PIXELS
 from reidd.model import ModelConfig
 from reidd.plugins import Registry
 from reidd.service.images import ImageService
@@ -68,6 +69,9 @@ def main() -> None:
     """Run as `python -m reidd.daemon.worker ORDERS`."""
     memory.keep_private()
     memory.lift()
+    # OpenCV reads this once, when it is imported: the last line of defence behind our own look at the header. Not in an
+    # application's process, whose own images may be larger.
+    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
     orders = msgspec.json.decode(sys.argv[1].encode(), type=Orders)
     confinement.end_with(orders.core)
     logging.basicConfig(level=orders.log_level, format=f"{orders.identity}: %(levelname)s: %(message)s")
