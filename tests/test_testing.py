@@ -255,11 +255,11 @@ def model(tmp_path: Path) -> ModelConfig:
     """A model folder for the toy, whose golden vectors an honest toy made."""
     (tmp_path / "net.toy").write_bytes(b"")
     parameters = {"model_file": "net.toy", "size": [16, 16]}
-    document = {"id": "test/toy", "model_parameters": parameters, "reidd": {"golden": "golden.npz", "dim": DIM}}
-    config = ModelConfig(document, base_dir=tmp_path)
+    document = {"id": "test/toy", "model_parameters": parameters, "reidd": {"dim": DIM}}
     crops = np.random.default_rng(1).integers(0, 256, (4, 16, 16, 3), np.uint8)
-    np.savez(tmp_path / "golden.npz", crops=crops, embeddings=Toy().infer(golden.batch(crops, config)))
-    return config
+    batch = golden.batch(crops, ModelConfig(document, base_dir=tmp_path))
+    np.savez(tmp_path / "golden.npz", crops=crops, embeddings=Toy().infer(batch))
+    return ModelConfig(document | {"reidd": {"golden": "golden.npz", "dim": DIM}}, base_dir=tmp_path)
 
 
 class TestToy(BackendContract):

@@ -101,7 +101,7 @@ def test_the_example_configuration_shows_every_key_with_its_default(tmp_path):
     assert parse(SYSTEMD / "reidd.toml") == Config()
     shown = tmp_path / "reidd.toml"
     examples = {"models", "runtime_folder", "state_folder", "tcp", "tcp_analytics", "keys_folder"}
-    examples |= {"gallery_key", "old_gallery_key"}
+    examples |= {"gallery_key", "old_gallery_key", "max_distance"}
     shown.write_text(
         "\n".join(
             line[1:] for line in text.splitlines() if (key := re.match(r"#(\w+) = ", line)) and key[1] not in examples
