@@ -48,7 +48,7 @@ def nearest(ids: np.ndarray, features: np.ndarray, *, progress: Progress = iter)
         RequestError: there are not two ids, or no id has two instances.
     """
     _, counts = np.unique(ids, return_counts=True)
-    if len(counts) < 2 or counts.max() < 2:
+    if len(counts) < 2 or not (counts > 1).any():
         raise RequestError(
             f"to calibrate takes two ids at least, and one with two instances; the gallery has {len(ids)} instances of "
             f"{len(counts)} ids; add more"
