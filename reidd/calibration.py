@@ -19,7 +19,7 @@ _AT_ONCE = 64
 _STEP = 1000  # limits are thousandths, as distances are shown
 
 
-class Nearest(NamedTuple):
+class Separation(NamedTuple):
     """How near the nearest others come to each of `n` instances: `(n,)` distances in [0, 1]."""
 
     own: np.ndarray
@@ -41,7 +41,7 @@ class Rates(NamedTuple):
 Progress = Callable[[Sequence[np.ndarray]], Iterable[np.ndarray]]
 
 
-def nearest(ids: np.ndarray, features: np.ndarray, *, progress: Progress = iter) -> Nearest:
+def separation(ids: np.ndarray, features: np.ndarray, *, progress: Progress = iter) -> Separation:
     """Compare instances, `(n,)` ids and `(n, dim)` unit features, each with all the others.
 
     Raises:
@@ -61,17 +61,17 @@ def nearest(ids: np.ndarray, features: np.ndarray, *, progress: Progress = iter)
         same = ids[rows, np.newaxis] == ids
         own.append(np.where(same, distances, np.inf).min(axis=1))
         others.append(np.where(same, np.inf, distances).min(axis=1))
-    return Nearest(np.concatenate(own), np.concatenate(others))
+    return Separation(np.concatenate(own), np.concatenate(others))
 
 
-def rates(found: Nearest, max_distance: float) -> Rates:
+def rates(found: Separation, max_distance: float) -> Rates:
     """What comes of a limit, in [0, 1]."""
     known = np.isfinite(found.own)
     named = (found.own <= max_distance) & (found.own < found.others)
     return Rates(max_distance, float((found.others <= max_distance).mean()), float(1 - named[known].mean()))
 
 
-def limit(found: Nearest, false_positive: float) -> float:
+def max_distance_for(found: Separation, false_positive: float) -> float:
     """The largest limit, in thousandths, at which at most this share of strangers is named as somebody."""
     ranked = np.sort(found.others)
     beyond = int(false_positive * len(ranked))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from reidd import calibration
-from reidd.calibration import Nearest, Rates, limit, nearest, rates
+from reidd.calibration import Rates, Separation, max_distance_for, rates, separation
 from reidd.distances import unit
 from reidd.errors import RequestError
 
@@ -19,7 +19,7 @@ def gallery():
 
 def test_each_instance_is_compared_with_its_own_id_and_with_all_others(gallery):
     ids, features = gallery
-    found = nearest(ids, features)
+    found = separation(ids, features)
     expected = []
     for one in range(100):
         distances = [(1 - float(features[one] @ features[other])) / 2 for other in range(100)]
@@ -31,22 +31,22 @@ def test_each_instance_is_compared_with_its_own_id_and_with_all_others(gallery):
 
 def test_an_id_of_one_instance_is_a_stranger_and_nobody_known():
     features = unit(np.array([[1, 0], [1, 0.1], [0, 1]], np.float32))
-    found = nearest(np.array([1, 1, 2]), features)
+    found = separation(np.array([1, 1, 2]), features)
     assert np.isinf(found.own).sum() == 1
     assert rates(found, 0.01).false_negative == 0
     assert rates(found, 0.49).false_positive == pytest.approx(2 / 3)
 
 
 def test_a_known_one_who_is_nearer_to_another_is_not_named_by_any_limit():
-    found = Nearest(own=np.array([0.1, 0.3]), others=np.array([0.5, 0.2]))
+    found = Separation(own=np.array([0.1, 0.3]), others=np.array([0.5, 0.2]))
     assert rates(found, 1.0) == Rates(1.0, 1.0, 0.5)
     assert rates(found, 0.05) == Rates(0.05, 0.0, 1.0)
 
 
 @pytest.mark.parametrize("share", [0, 0.01, 0.03, 0.1, 0.5, 1])
 def test_no_larger_limit_keeps_to_the_share_of_strangers(gallery, share):
-    found = nearest(*gallery)
-    chosen = limit(found, share)
+    found = separation(*gallery)
+    chosen = max_distance_for(found, share)
     assert rates(found, chosen).false_positive <= share
     if chosen < 1:
         assert rates(found, chosen + 0.001).false_positive > share
@@ -54,9 +54,9 @@ def test_no_larger_limit_keeps_to_the_share_of_strangers(gallery, share):
 
 def test_of_a_large_gallery_some_are_asked_about_and_all_compared_with(gallery, monkeypatch):
     ids, features = gallery
-    whole = nearest(ids, features)
+    whole = separation(ids, features)
     monkeypatch.setattr(calibration, "MOST_ASKED", 30)
-    some = nearest(ids, features)
+    some = separation(ids, features)
     assert len(some.own) == len(some.others) == 30
     for pair in np.transpose(some):
         assert np.abs(np.transpose(whole) - pair).max(axis=1).min() < 1e-6
@@ -65,4 +65,4 @@ def test_of_a_large_gallery_some_are_asked_about_and_all_compared_with(gallery, 
 @pytest.mark.parametrize("ids", [[], [1, 1], [1, 2]])
 def test_too_small_a_gallery_is_refused(ids):
     with pytest.raises(RequestError, match=rf"takes two ids at least.* has {len(ids)} instances of"):
-        nearest(np.array(ids, np.int64), np.eye(len(ids), 4, dtype=np.float32))
+        separation(np.array(ids, np.int64), np.eye(len(ids), 4, dtype=np.float32))

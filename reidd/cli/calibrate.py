@@ -35,10 +35,10 @@ def calibrate(
     with client(endpoint, timeout) as daemon:
         status = daemon.status()
     rows = Reader(Path(status.ring), space=bytes.fromhex(status.space)).rows(limit=status.capacity)
-    found = calibration.nearest(rows.ids, rows.features, progress=lambda blocks: show.progress(blocks, "comparing"))
-    suggested = calibration.limit(found, strangers)
+    found = calibration.separation(rows.ids, rows.features, progress=lambda blocks: show.progress(blocks, "comparing"))
+    suggested = calibration.max_distance_for(found, strangers)
     told = [share for share in SHARES if share * len(found.others) >= 1 or share == 0]
-    limits = {calibration.limit(found, share) for share in told} | {suggested}
+    limits = {calibration.max_distance_for(found, share) for share in told} | {suggested}
     if status.max_distance is not None:
         limits.add(status.max_distance)
     table = [calibration.rates(found, one) for one in sorted(limits)]
