@@ -16,7 +16,7 @@ from reidd.errors import RequestError
 MOST_ASKED = 2000
 """Instances that are asked about, drawn at random from a larger gallery: enough for one stranger in a thousand."""
 _AT_ONCE = 64
-_STEP = 1000  # limits are thousandths, as distances are shown
+_STEP = 1000  # thresholds are thousandths, as distances are shown
 
 
 class Separation(NamedTuple):
@@ -29,7 +29,7 @@ class Separation(NamedTuple):
 
 
 class Rates(NamedTuple):
-    """What a limit leads to, as shares from 0 to 1."""
+    """What a threshold leads to, as shares from 0 to 1."""
 
     max_distance: float
     false_positive: float
@@ -65,14 +65,14 @@ def separation(ids: np.ndarray, features: np.ndarray, *, progress: Progress = it
 
 
 def rates(found: Separation, max_distance: float) -> Rates:
-    """What comes of a limit, in [0, 1]."""
+    """What comes of a threshold, in [0, 1]."""
     known = np.isfinite(found.own)
     named = (found.own <= max_distance) & (found.own < found.others)
     return Rates(max_distance, float((found.others <= max_distance).mean()), float(1 - named[known].mean()))
 
 
 def max_distance_for(found: Separation, false_positive: float) -> float:
-    """The largest limit, in thousandths, at which at most this share of strangers is named as somebody."""
+    """The largest threshold, in thousandths, at which at most this share of strangers is named as somebody."""
     ranked = np.sort(found.others)
     beyond = int(false_positive * len(ranked))
     if beyond == len(ranked):

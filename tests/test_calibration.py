@@ -1,4 +1,4 @@
-"""The limit between known and unknown, from a gallery's own instances, against the plainest way to find it."""
+"""The threshold between known and unknown, from a gallery's own instances, against the plainest way to find it."""
 
 import numpy as np
 import pytest
@@ -37,14 +37,14 @@ def test_an_id_of_one_instance_is_a_stranger_and_nobody_known():
     assert rates(found, 0.49).false_positive == pytest.approx(2 / 3)
 
 
-def test_a_known_one_who_is_nearer_to_another_is_not_named_by_any_limit():
+def test_a_known_one_who_is_nearer_to_another_is_not_named_by_any_threshold():
     found = Separation(own=np.array([0.1, 0.3]), others=np.array([0.5, 0.2]))
     assert rates(found, 1.0) == Rates(1.0, 1.0, 0.5)
     assert rates(found, 0.05) == Rates(0.05, 0.0, 1.0)
 
 
 @pytest.mark.parametrize("share", [0, 0.01, 0.03, 0.1, 0.5, 1])
-def test_no_larger_limit_keeps_to_the_share_of_strangers(gallery, share):
+def test_no_larger_threshold_keeps_to_the_share_of_strangers(gallery, share):
     found = separation(*gallery)
     chosen = max_distance_for(found, share)
     assert rates(found, chosen).false_positive <= share

@@ -34,7 +34,7 @@ def test_the_table_for_people_names_image_id_label_distance_and_verdict(run):
     assert all(word in shown for word in ("1_f0300.jpg", "Ann", "known", "0."))
 
 
-def test_the_limit_for_this_site_is_found_in_its_gallery(run):
+def test_the_threshold_for_this_site_is_found_in_its_gallery(run):
     refused = run("calibrate")
     assert (refused.returncode, "0 instances of 0 ids" in refused.stderr) == (65, True)
     for id in range(1, 7):

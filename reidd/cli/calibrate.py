@@ -1,4 +1,4 @@
-"""`reidd calibrate`: the limit between known and unknown that suits this site."""
+"""`reidd calibrate`: the threshold between known and unknown that suits this site."""
 
 from pathlib import Path
 from typing import Annotated
@@ -25,7 +25,7 @@ def calibrate(
     endpoint: Endpoint = None,
     timeout: Timeout = 5.0,
 ) -> None:
-    """Find this site's limit between known and unknown.
+    """Find this site's threshold between known and unknown.
 
     In its own gallery: so run it where the daemon runs.
     """
@@ -38,10 +38,10 @@ def calibrate(
     found = calibration.separation(rows.ids, rows.features, progress=lambda blocks: show.progress(blocks, "comparing"))
     suggested = calibration.max_distance_for(found, strangers)
     told = [share for share in SHARES if share * len(found.others) >= 1 or share == 0]
-    limits = {calibration.max_distance_for(found, share) for share in told} | {suggested}
+    thresholds = {calibration.max_distance_for(found, share) for share in told} | {suggested}
     if status.max_distance is not None:
-        limits.add(status.max_distance)
-    table = [calibration.rates(found, one) for one in sorted(limits)]
+        thresholds.add(status.max_distance)
+    table = [calibration.rates(found, one) for one in sorted(thresholds)]
     if json:
         show.as_json(
             {

@@ -108,7 +108,7 @@ def test_more_instances_than_the_capacity_are_the_operators_to_mend(short_folder
     assert "raise the capacity to 5 or more" in started.log.read_text()
 
 
-def test_the_configured_limit_holds_in_place_of_the_models(short_folder, image):
+def test_the_configured_threshold_holds_in_place_of_the_models(short_folder, image):
     config = short_folder / "reidd.toml"
     config.write_text("max_distance = 0.0\n")
     started = Daemon(short_folder, "--config", str(config))
