@@ -50,8 +50,8 @@ def separation(ids: np.ndarray, features: np.ndarray, *, progress: Progress = it
     _, counts = np.unique(ids, return_counts=True)
     if len(counts) < 2 or not (counts > 1).any():
         raise RequestError(
-            f"to calibrate takes two ids at least, and one with two instances; the gallery has {len(ids)} instances of "
-            f"{len(counts)} ids; add more"
+            "to calibrate takes two ids at least, and one with two instances; the gallery's ids: "
+            f"{len(counts)}, its instances: {len(ids)}; add more"
         )
     asked = np.random.default_rng(0).permutation(len(ids))[:MOST_ASKED]
     own, others = [], []

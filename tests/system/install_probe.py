@@ -52,6 +52,8 @@ def check(seen):
     sh("useradd --create-home ann; useradd --create-home bob")
     seen["steps"] = []
     for title, block in steps():
+        if "reidd calibrate" in block:
+            sh("for id in 2 3 4 5 6; do reidd add $id photos/$id; done")
         if "--uninstall" in block:
             before_uninstalling(seen)
         done = sh(block.replace("YOU", "ann"))

@@ -36,11 +36,13 @@ def wheels(tmp_path):
 
 @pytest.fixture
 def desk(debian):
-    """What the user has: a few photos."""
+    """What the user has: a few photos of Ann and of five others."""
     home = debian / "root/try"
-    (home / "photos/ann").mkdir(parents=True)
-    for path in (places.sample_folder() / "gallery").glob("1_*.jpg"):
-        shutil.copy(path, home / "photos/ann")
+    for path in (places.sample_folder() / "gallery").glob("*.jpg"):
+        person = path.name[0]
+        folder = home / "photos" / ("ann" if person == "1" else person)
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder)
     shutil.copy(next((places.sample_folder() / "queries").glob("1_*.jpg")), home / "door.jpg")
     home.parent.chmod(0o755)
     for name in ("wheels", "docs", "probe"):
