@@ -47,13 +47,15 @@ def separation(ids: np.ndarray, features: np.ndarray, *, progress: Progress = it
     Raises:
         RequestError: there are not two ids, or no id has two instances.
     """
-    _, counts = np.unique(ids, return_counts=True)
+    _, who, counts = np.unique(ids, return_inverse=True, return_counts=True)
     if len(counts) < 2 or not (counts > 1).any():
         raise RequestError(
             "to calibrate takes two ids at least, and one with two instances; the gallery's ids: "
             f"{len(counts)}, its instances: {len(ids)}; add more"
         )
-    asked = np.random.default_rng(0).permutation(len(ids))[:MOST_ASKED]
+    asked = np.random.default_rng(0).permutation(len(ids))
+    # Those of ids with several instances first: without one of them nothing is known about known ones.
+    asked = asked[np.argsort(counts[who[asked]] == 1, kind="stable")][:MOST_ASKED]
     own, others = [], []
     for rows in progress([asked[at : at + _AT_ONCE] for at in range(0, len(asked), _AT_ONCE)]):
         distances = normalize(cosine_distance(features[rows], features))
@@ -61,7 +63,8 @@ def separation(ids: np.ndarray, features: np.ndarray, *, progress: Progress = it
         same = ids[rows, np.newaxis] == ids
         own.append(np.where(same, distances, np.inf).min(axis=1))
         others.append(np.where(same, np.inf, distances).min(axis=1))
-    return Separation(np.concatenate(own), np.concatenate(others))
+    # As a verdict weighs them: numpy would round the threshold to float32, and a distance just above it would pass.
+    return Separation(np.concatenate(own).astype(np.float64), np.concatenate(others).astype(np.float64))
 
 
 def rates(found: Separation, max_distance: float) -> Rates:

@@ -62,6 +62,21 @@ def test_of_a_large_gallery_some_are_asked_about_and_all_compared_with(gallery, 
         assert np.abs(np.transpose(whole) - pair).max(axis=1).min() < 1e-6
 
 
+def test_however_few_ids_have_two_instances_they_are_asked_about(gallery, monkeypatch):
+    monkeypatch.setattr(calibration, "MOST_ASKED", 5)
+    found = separation(np.array([0, *range(99)]), gallery[1])
+    assert len(found.own) == 5
+    assert np.isfinite(found.own).sum() == 2
+
+
+def test_a_distance_just_above_a_threshold_is_too_far_as_it_is_for_a_verdict():
+    features = np.array([[1, 0], [1, 0], [0.4, np.sqrt(0.84)]], np.float32)
+    found = separation(np.array([1, 1, 2]), features)
+    assert 0.3 < found.others.min() < 0.3 + 1e-7
+    assert max_distance_for(found, 0) == 0.3
+    assert rates(found, 0.3).false_positive == 0
+
+
 @pytest.mark.parametrize("ids", [[], [1, 1], [1, 2]])
 def test_too_small_a_gallery_is_refused(ids):
     with pytest.raises(RequestError, match=rf"takes two ids at least.* ids: {len(set(ids))}, its instances: {len(ids)}; add"):
