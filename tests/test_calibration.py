@@ -79,5 +79,7 @@ def test_a_distance_just_above_a_threshold_is_too_far_as_it_is_for_a_verdict():
 
 @pytest.mark.parametrize("ids", [[], [1, 1], [1, 2]])
 def test_too_small_a_gallery_is_refused(ids):
-    with pytest.raises(RequestError, match=rf"takes two ids at least.* ids: {len(set(ids))}, its instances: {len(ids)}; add"):
+    with pytest.raises(
+        RequestError, match=rf"takes two ids at least.* ids: {len(set(ids))}, its instances: {len(ids)}; add"
+    ):
         separation(np.array(ids, np.int64), np.eye(len(ids), 4, dtype=np.float32))

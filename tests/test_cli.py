@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from reidd import places
+from reidd import keys, places
 from reidd.cli import app
 
 GALLERY, QUERIES = places.sample_folder() / "gallery", places.sample_folder() / "queries"
@@ -36,7 +36,7 @@ def test_the_table_for_people_names_image_id_label_distance_and_verdict(run):
 
 def test_the_threshold_for_this_site_is_found_in_its_gallery(run):
     refused = run("calibrate")
-    assert (refused.returncode, "0 instances of 0 ids" in refused.stderr) == (65, True)
+    assert (refused.returncode, "ids: 0, its instances: 0; add more" in refused.stderr) == (65, True)
     for id in range(1, 7):
         run("add", id, f"{GALLERY}/{id}_*.jpg")
     told = json.loads(run("calibrate", "--strangers", 0.2, "--json").stdout)
@@ -45,8 +45,24 @@ def test_the_threshold_for_this_site_is_found_in_its_gallery(run):
     assert chosen["false_positive"] <= 0.2
     assert chosen["false_negative"] == 0
     shown = run("calibrate").stdout
-    assert "18 instances of 6 ids" in shown and "too few to tell a share of 1.0 %" in shown
+    assert "18 instances of 6 ids" in shown and "18 instances are too few to tell a share of 1 %" in shown
     assert re.search(r"0\.225 .* now", shown) and re.search(r"--max-distance 0\.\d{3}", shown)
+    assert "too few" not in run("calibrate", "--strangers", 0).stdout
+
+
+def test_no_threshold_is_suggested_that_nobody_is_known_by(run):
+    for id in (1, 2):
+        run("add", id, f"{GALLERY}/1_*.jpg")
+    refused = run("calibrate")
+    assert (refused.returncode, "merge" in refused.stderr) == (65, True)
+    assert run("calibrate", "--strangers", 1).returncode == 0
+
+
+def test_a_gallery_of_another_machine_is_calibrated_there(run, tmp_path, monkeypatch):
+    keys.write(tmp_path / "cam.key", keys.new(tmp_path / "keys", "cam", [keys.Role.ADMIN]), mode=0o600)
+    monkeypatch.setenv("REIDD_KEY", str(tmp_path / "cam.key"))
+    refused = run("calibrate", "--endpoint", "tcp://127.0.0.1:9")
+    assert (refused.returncode, "where the daemon runs" in refused.stderr) == (65, True)
 
 
 def test_no_name_takes_a_name_away(run, client):
