@@ -13,3 +13,15 @@ def test_everybody_hears_which_instances_a_full_gallery_overwrote():
         answer = service.answer(add, features(3))
     assert (answer.reply.added, answer.reply.overwritten) == ([1, 2, 3], [1])
     assert [(event.type, event.instances) for event in answer.events] == [("added", [1, 2, 3]), ("overwritten", [1])]
+
+
+def test_everybody_hears_which_instances_the_limit_took_when_ids_are_merged_or_an_instance_moves():
+    with opened() as gallery:
+        service = GalleryService(gallery)
+        gallery.set_limit(2, "drop_oldest")
+        for id in (1, 2, 3):
+            gallery.add(id, features(2))
+        merged = service.answer(protocol.Merge(id=2, into_id=1))
+        moved = service.answer(protocol.Move(instance=6, id=1))
+    for answer, dropped in ((merged, [1, 2]), (moved, [3])):
+        assert [event.dropped for event in answer.events] == [answer.reply.dropped] == [dropped]

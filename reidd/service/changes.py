@@ -2,7 +2,7 @@
 
 import time
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 import numpy as np
@@ -86,7 +86,8 @@ class GalleryService:
                 return self._merge(request)
             case protocol.Move():
                 change = self._gallery.move(request.instance, request.id)
-                return _changed(request, change, Event(type="moved", id=request.id, instances=list(change.moved)))
+                moved, dropped = list(change.moved), _numbers(change.dropped)
+                return _changed(request, change, Event(type="moved", id=request.id, instances=moved, dropped=dropped))
             case protocol.Undo():
                 return _changed(request, self._gallery.undo(), Event(type="undone"))
             case protocol.SetTtl():
@@ -101,8 +102,7 @@ class GalleryService:
         if features is None or not len(features):
             raise RequestError("parts: expected at least one image or feature to add")
         change = self._gallery.add(request.id, features)
-        dropped = [instance for instance, _ in change.dropped]
-        overwritten = [instance for instance, _ in change.overwritten]
+        dropped, overwritten = _numbers(change.dropped), _numbers(change.overwritten)
         events = [Event(type="added", id=request.id, instances=list(change.added), dropped=dropped)]
         if overwritten:
             events.append(Event(type="overwritten", instances=overwritten))
@@ -164,11 +164,12 @@ class GalleryService:
             change = self._gallery.rename(request.id, request.into_id)
             return _changed(request, change, Event(type="renamed", id=request.id, into_id=request.into_id))
         change = self._gallery.merge(request.id, request.into_id)
-        return _changed(request, change, Event(type="merged", id=request.id, into_id=request.into_id))
+        dropped = _numbers(change.dropped)
+        return _changed(request, change, Event(type="merged", id=request.id, into_id=request.into_id, dropped=dropped))
 
     def _limit(self, request: protocol.SetPerIdGalleryLimit) -> Answer:
         change = self._gallery.set_limit(request.count, request.drop_method)
-        dropped = [instance for instance, _ in change.dropped]
+        dropped = _numbers(change.dropped)
         event = Event(type="limited", count=request.count, drop_method=request.drop_method, dropped=dropped)
         return _changed(request, change, event)
 
@@ -203,13 +204,17 @@ def _page(ids: Sequence[int], after: int | None, limit: int) -> Sequence[int]:
     return ids[start : start + limit]
 
 
+def _numbers(instances: Iterable[tuple[int, int]]) -> list[int]:
+    return [instance for instance, _ in instances]
+
+
 def _changed(request: protocol.Request, change: Change, *events: Event) -> Answer:
     """Answer with what a change did to instances."""
     reply = protocol.Changed(
         request=request.request,
         added=list(change.added),
-        dropped=[instance for instance, _ in change.dropped],
-        overwritten=[instance for instance, _ in change.overwritten],
+        dropped=_numbers(change.dropped),
+        overwritten=_numbers(change.overwritten),
         removed=change.removed,
         moved=list(change.moved),
         taken_back=change.taken_back,
