@@ -18,6 +18,8 @@ from reidd import protocol
 from reidd.errors import ConfigError, ConnectionError, DeadlineError, ForbiddenError, RequestError, shown
 from reidd.keys import Credentials
 
+KEY = "REIDD_KEY"
+"""Names the file with the key that a daemon takes over tcp, for commands and for `ReIdentification`."""
 # Of the time a caller waits, what the daemon may use: so that its "busy" or "deadline passed" still arrives.
 DAEMON_SHARE = 0.9
 # Time for ZeroMQ to read what came while the machine, or only this process, stood still until the time was up.
@@ -52,8 +54,8 @@ class Connection:
             raise ConfigError(f"endpoint is {shown(endpoint)}; {_EXPECTED}")
         if endpoint.startswith("tcp:") and credentials is None:
             raise ConfigError(
-                f"{endpoint} takes a key: give the file that its operator makes with `reidd keys new NAME`; commands "
-                "find its name in REIDD_KEY"
+                f"{endpoint} takes a key: give the file that its operator makes with `reidd keys new NAME`; commands, "
+                f"and `ReIdentification`, find its name in {KEY}"
             )
         self.endpoint, self.timeout, self._credentials = endpoint, timeout, credentials
         self._turns = Turns()

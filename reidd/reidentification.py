@@ -12,13 +12,14 @@ import numpy as np
 from reidd import places, protocol
 from reidd.arguments import counted, member
 from reidd.colors import checked_colors
-from reidd.connection import Connection, Turns, obstacle
+from reidd.connection import KEY, Connection, Turns, obstacle
 from reidd.engines import Accelerator, Engine
 from reidd.errors import ConfigError, ConnectionError, NotLoadedError, PublishError, RequestError, shown
 from reidd.features import Extractor
 from reidd.gallery import Gallery
 from reidd.gallery.policy import checked_limit
 from reidd.identifier import Identifier
+from reidd.keys import credentials
 from reidd.model import ModelConfig
 from reidd.plugins import Registry
 from reidd.service import Answer, float32_rows
@@ -195,7 +196,8 @@ class ReIdentification(Identifier):
                 raise ConnectionError(
                     f"nobody to publish to at {endpoint}: {reason}; or name a file in {ANALYTICS_FILE}"
                 )
-            self._daemon = Connection(endpoint, PUBLISH_TIMEOUT_S)
+            key = os.environ.get(KEY)
+            self._daemon = Connection(endpoint, PUBLISH_TIMEOUT_S, credentials(Path(key)) if key else None)
         try:
             self._daemon.ask(request)
         except ConnectionError:

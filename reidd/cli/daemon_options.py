@@ -13,8 +13,6 @@ Endpoint = Annotated[
     str | None,
     typer.Option(envvar="REIDD_ENDPOINT", help="The daemon's address; by default this user's, else the machine's."),
 ]
-KEY = "REIDD_KEY"
-"""Names the file with the key that a daemon takes over tcp."""
 ConfigFile = Annotated[
     Path | None,
     # Read by us: what typer finds unreadable would be status 2, and systemd would start it again and again.
@@ -29,7 +27,7 @@ def client(endpoint: str | None, timeout: float) -> "Client":
     """Connect to a daemon, with the key that `REIDD_KEY` names; say at once when nobody listens, for a person waits."""
     from reidd import places
     from reidd.client import Client
-    from reidd.connection import obstacle
+    from reidd.connection import KEY, obstacle
     from reidd.errors import ConnectionError
 
     endpoint = endpoint or places.default_endpoint()

@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 import zmq
 from curve import GREETING
@@ -96,6 +97,18 @@ class TestStrangers:
 def test_the_client_wants_a_key_for_tcp(house):
     with pytest.raises(reidd.ConfigError, match="takes a key"):
         reidd.Client(house.address)
+
+
+def test_what_is_published_in_process_goes_through_the_door_with_the_key_of_the_environment(house, monkeypatch):
+    monkeypatch.setenv("REIDD_ENDPOINT", house.address)
+    with reidd.ReIdentification("reidd/person") as identifier:
+        results = identifier.re_id_features(np.eye(1, 256))
+        with pytest.raises(reidd.ConfigError, match="REIDD_KEY"):
+            identifier.publish_analytics(results)
+        monkeypatch.setenv("REIDD_KEY", str(house.keys.with_name("cam.key")))
+        identifier.publish_analytics(results, "by tcp")
+    with house.daemon.client() as local:
+        assert local.events().events[-1]["tag"] == "by tcp"
 
 
 def test_a_key_does_what_its_roles_allow(house, image):
