@@ -112,7 +112,7 @@ class Client:
     async def watch(self, *types: str, timeout: float | None = None) -> AsyncGenerator[dict[str, Any], None]:
         """Subscribe to the daemon's events, such as "identified" or "published"; without types, to all.
 
-        Ends when nothing came for `timeout` seconds; without one, never.
+        Hears what happens from the first `anext` on. Ends when nothing came for `timeout` seconds; without one, never.
         """
         endpoint = await self._in_thread(client.Client.analytics_endpoint)
         with zmq.asyncio.Context.instance().socket(zmq.SUB) as subscriber:

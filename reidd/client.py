@@ -100,8 +100,9 @@ class Client(Identifier):
     def watch(self, *types: str, timeout: float | None = None) -> Generator[dict[str, Any], None, None]:
         """Subscribe to the daemon's events, such as "identified" or "published"; without types, to all.
 
-        Ends when nothing came for `timeout` seconds; without one, never. It outlives the daemon's restarts, which begin
-        another "epoch". "seq" counts events of all types: where one is missing, `events` has it.
+        Hears what happens from the first `next` on. Ends when nothing came for `timeout` seconds; without one, never.
+        It outlives the daemon's restarts, which begin another "epoch". "seq" counts events of all types: where one is
+        missing, `events` has it.
         """
         with subscribed(self.analytics_endpoint(), *types, timeout=timeout, key=self._credentials) as events:
             yield from events
