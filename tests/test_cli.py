@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+import reidd
 from reidd import keys, places
 from reidd.cli import app
 
@@ -170,6 +171,20 @@ def test_watch_shows_events_as_they_happen(run, client, shared_daemon, image):
         while watching.poll() is None:
             client.add_to_gallery(image, 8)
         assert json.loads(watching.stdout.readline())["id"] == 8
+
+
+def test_watch_names_the_nearest_and_a_verdict_only_where_there_is_one(client, shared_daemon):
+    nearest = reidd.ReIdentificationPrediction(7, 1, 0.125, "Ann")
+    told = [
+        reidd.ReIdentificationResults([nearest], np.empty((1, 0), np.float32), 0.1, verdict=verdict)
+        for verdict in (None, reidd.Verdict.KNOWN)
+    ]
+    env = {**os.environ, "REIDD_ENDPOINT": shared_daemon.endpoint, "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "reidd", "watch", "published", "--count", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as watching:
+        while watching.poll() is None:
+            client.publish_analytics(told)
+        assert "7 (Ann) at 0.125; 7 (Ann) at 0.125, known; " in watching.stdout.readline()
 
 
 def test_backends_has_a_row_per_pair_ready_or_why_not(run):

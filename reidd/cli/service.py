@@ -185,7 +185,8 @@ def _event_line(event: dict[str, Any]) -> str:
         if k not in {"type", "seq", "epoch", "time", "model", "results"} and v is not None
     }
     named = [
-        f"{p['id']}{' (' + p['label'] + ')' if p.get('label') else ''} at {p['distance']:.3f}, {r.get('verdict')}"
+        f"{p['id']}{' (' + p['label'] + ')' if p.get('label') else ''} at {p['distance']:.3f}"
+        f"{', ' + r['verdict'] if r.get('verdict') else ''}"
         for r in event.get("results", ())
         for p in r["predictions"][:1]
     ]
