@@ -63,14 +63,14 @@ def calibrate(
     marks = {status.max_distance: "now", suggested: "suggested"}
     columns = ("max distance", "strangers named as somebody", "known, but not named", "")
     instances, known = show.counted(len(rows.ids), "instance"), show.counted(status.id_count, "id")
-    asked = "each" if len(found.own) == len(rows.ids) else f"each of {len(found.own)} drawn from them"
+    asked = "each asked about" if len(found.own) == len(rows.ids) else f"{len(found.own)} of them asked about, each"
     show.table(
         columns,
         [
             (r.max_distance, _per_cent(r.false_positive), _per_cent(r.false_negative), marks.get(r.max_distance))
             for r in table
         ],
-        title=f"{instances} of {known}, {asked} asked about as if it had not been added",
+        title=f"{instances} of {known}, {asked} as if it had not been added",
     )
     if 0 < strangers * len(found.others) < 1:
         show.console().print(
