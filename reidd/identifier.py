@@ -78,7 +78,7 @@ class Identifier(SavedGallery):
             normalize_distance: distances in [0, 1] instead of [0, 2].
             flip_horizontal: as in `extract_features`.
             max_distance: farther than this, on the scale of the distances, the verdict is "unknown"; by default
-                the model's own, if it has one.
+                the daemon's own, in process the model's. Without any of them there is no verdict.
             margin: when the next id is less than this farther away, the verdict is "ambiguous".
 
         Returns:

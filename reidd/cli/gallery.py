@@ -46,7 +46,7 @@ def identify(
     images: Images,
     top_k: Annotated[int, typer.Option(min=1, help="How many ids to name for each image.")] = 1,
     max_distance: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Farther than this is unknown; by default the model's own.")
+        float | None, typer.Option(min=0, max=1, help="Farther than this is unknown; by default the daemon's own.")
     ] = None,
     margin: Annotated[float, typer.Option(min=0, max=1, help="Nearer to the next id than this is ambiguous.")] = 0.0,
     json: show.Json = False,
