@@ -136,7 +136,8 @@ class Identifier(SavedGallery):
     ) -> None:
         """Send these results to the subscribers of analytics, in a record with type, sequence number, time and model.
 
-        Images, features and distance matrices stay here.
+        Images, features and distance matrices stay here. In process the record goes to a running daemon, which
+        publishes it, or into the file of JSON lines that `REIDD_ANALYTICS_FILE` names.
 
         Args:
             results: what `re_id_image` returned, or a list of such.
@@ -144,7 +145,8 @@ class Identifier(SavedGallery):
             kwargs: more JSON values.
 
         Raises:
-            PublishError: JSON cannot carry a value; names it.
+            PublishError: JSON cannot carry a value, or the file cannot be written; names it.
+            RequestError: a record for the daemon is larger than 1 MiB.
             ConnectionError: no daemon is running.
         """
         self._publish(
