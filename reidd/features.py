@@ -86,9 +86,7 @@ class Extractor:
         try:
             opencv()
             with ExitStack() as refused:
-                backend: Any = pair.backend.load(model, pair.accelerator, threads=threads)
-                if not isinstance(backend, Backend):
-                    raise TypeError(f"{pair.backend.__name__}.load returned {backend!r}; expected a Backend")
+                backend = pair.load(model, threads=threads)
                 # Else this process keeps the device from the next one that tries.
                 refused.callback(backend.close)
                 extractor = cls(model, backend, pair.accelerator)

@@ -45,6 +45,13 @@ class Pair(NamedTuple):
     backend: type[Backend]
     obstacle: str | None
 
+    def load(self, model: ModelConfig, *, threads: int) -> Backend:
+        """Load the model's network; a TypeError says what the plugin returned in place of a backend."""
+        loaded: Any = self.backend.load(model, self.accelerator, threads=threads)
+        if not isinstance(loaded, Backend):
+            raise TypeError(f"{self.backend.__name__}.load returned {loaded!r}; expected a Backend")
+        return loaded
+
 
 class Registry:
     """All backends of the installed plugins."""
@@ -154,12 +161,17 @@ class Registry:
         if model is not None and model.file(backend.formats) is None:
             return f"model {model.id} has no file in the format {' or '.join(sorted(backend.formats))}"
         try:
-            found: Any = backend.obstacle(accelerator)
-            if not (found is None or isinstance(found, str)):
-                raise TypeError(f"obstacle() returned {found!r}; expected words, or None when there is none")
+            return obstacle(backend, accelerator)
         except (Exception, SystemExit) as error:  # the net around one plugin
             return f"its plugin failed: {type(error).__name__}: {error}"
-        return found
+
+
+def obstacle(backend: type[Backend], accelerator: Accelerator) -> str | None:
+    """What is in a backend's way here, as it says; a TypeError says when that is neither words nor None."""
+    found: Any = backend.obstacle(accelerator)
+    if found is not None and not (isinstance(found, str) and found):
+        raise TypeError(f"obstacle() returned {found!r}; expected words, or None when there is none")
+    return found
 
 
 def checked(backend: type[Backend]) -> type[Backend]:

@@ -8,12 +8,13 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, entry_points, version
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 import numpy as np
 
 from reidd import certificates, confinement, distances, golden
+from reidd.backend import Backend
 from reidd.engines import Accelerator, Engine
 from reidd.errors import BackendError, FeatureError, ReiddError
 from reidd.features import Extractor
@@ -189,9 +190,9 @@ def _tried() -> tuple[int, bytes]:
     try:
         model = ModelConfig(msgspec.json.decode(document), base_dir=folder)
         pair = Registry().choose(model, Engine(engine), Accelerator(accelerator))
-        backend = pair.backend.load(model, pair.accelerator, threads=1)
+        backend = pair.load(model, threads=1)
         with Extractor(model, backend, pair.accelerator) as extractor:
-            remark, outputs, ms = backend.remark, extractor.outputs(batch), _median_ms(extractor, batch[:1])
+            remark, outputs, ms = _remark(backend), extractor.outputs(batch), _median_ms(extractor, batch[:1])
     except ReiddError as error:
         return 1, str(error).encode(errors="backslashreplace")
     except (Exception, SystemExit) as error:  # the net around one plugin
@@ -208,6 +209,13 @@ def _only(model: ModelConfig, file: ModelFile) -> str:
     document["model_parameters"]["model_file"] = file.file
     document["reidd"] = {**document.get("reidd", {}), "files": [msgspec.to_builtins(file)]}
     return msgspec.json.encode(document).decode()
+
+
+def _remark(backend: Backend) -> str:
+    remark: Any = backend.remark
+    if not isinstance(remark, str):
+        raise TypeError(f"remark is {remark!r}; expected words, or '' when there is nothing to say")
+    return remark
 
 
 def _median_ms(extractor: Extractor, crop: np.ndarray) -> float:

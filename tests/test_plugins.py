@@ -152,9 +152,10 @@ def test_a_pair_that_is_missed_is_missed_with_the_plugin_that_is_broken(registry
         found.choose(ModelConfig.from_model_id("reidd/person"), Engine.TENSOR_RT, Accelerator.CPU)
 
 
-def test_an_obstacle_that_is_neither_words_nor_none_is_an_obstacle(registry):
-    found = registry(one=source(obstacle="return False"))
-    assert "obstacle() returned False; expected words, or None" in found.pairs()[0].obstacle
+@pytest.mark.parametrize("returned", ["False", "''"])
+def test_an_obstacle_that_is_neither_words_nor_none_is_an_obstacle(registry, returned):
+    found = registry(one=source(obstacle=f"return {returned}"))
+    assert f"obstacle() returned {returned}; expected words, or None" in found.pairs()[0].obstacle
 
 
 def test_default_is_the_first_accelerator_of_the_engine_that_is_ready(registry):

@@ -84,6 +84,18 @@ def test_a_runtime_that_ends_the_process_gets_a_reason(examined, does, reason):
         examined(does)
 
 
+@pytest.mark.parametrize(
+    ("does", "reason"),
+    [
+        ("return None", "HAILO_RT/CPU cannot run it: TypeError: Odd.load returned None; expected a Backend"),
+        ("cls.remark = None", "HAILO_RT/CPU cannot run it: TypeError: remark is None; expected words, or ''"),
+    ],
+)
+def test_a_plugin_that_gives_another_thing_than_it_should_gets_a_reason(examined, does, reason):
+    with pytest.raises(BackendError, match=reason):
+        examined(does)
+
+
 def test_a_plugin_whose_obstacle_ends_the_process_is_named(tmp_path, monkeypatch):
     plugin = PLUGIN.format(does="pass") + "Odd.obstacle = classmethod(lambda *_: os.abort())\n"
     installed(tmp_path, monkeypatch, plugin)
