@@ -39,7 +39,7 @@ class Backend(ABC):
     def infer(self, batch: np.ndarray) -> np.ndarray:
         """Run the network: `(n, h, w, 3)` float32, preprocessed, to `(n, dim)` float32 in memory of its own.
 
-        `batch` may be read-only and must not be written to; n may be 0 or more.
+        `batch` may be read-only and must not be written to; n may be 0, and as many as a request has: up to 64.
         """
 
     @property

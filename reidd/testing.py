@@ -20,12 +20,14 @@ from reidd import golden
 from reidd.backend import Backend
 from reidd.engines import Accelerator
 from reidd.model import ModelConfig
-from reidd.plugins import checked
+from reidd.plugins import checked, obstacle
 
 CALLS = "REIDD_CONTRACT_CALLS"
 """Environment variable: how many calls the clause on memory makes; 200 unless set."""
 LEAK_BYTES = 8 << 20
 """What the process may grow in all those calls; reidd's own backends grew by nothing in 1,000 after 50 to warm up."""
+CROWD = 63
+"""Crops of a full request less one, so that a file's own batch does not divide them."""
 
 
 class Subject(NamedTuple):
@@ -65,24 +67,28 @@ class BackendContract:
     @pytest.fixture
     def subject(self, model: ModelConfig, accelerator: Accelerator) -> Iterator[Subject]:
         """The class under test, on one accelerator."""
-        obstacle = self.backend_class.obstacle(accelerator)
-        if obstacle is not None:
-            pytest.skip(f"{self.backend_class.engine}/{accelerator}: {obstacle}")
+        reason = obstacle(self.backend_class, accelerator)
+        if reason is not None:
+            pytest.skip(f"{self.backend_class.engine}/{accelerator}: {reason}")
         yield Subject(self.backend_class, model, accelerator, self.threads)
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Run each clause on every accelerator."""
         if "accelerator" in metafunc.fixturenames:
-            metafunc.parametrize("accelerator", self.backend_class.accelerators, ids=str)
+            # Without any, no clause would be asked, and none complain.
+            accelerators = self.backend_class.accelerators or (Accelerator.DEFAULT,)
+            metafunc.parametrize("accelerator", accelerators, ids=str)
 
     def test_it_says_what_it_is(self, subject: Subject) -> None:
-        """The class names a known engine, known accelerators and the formats it reads."""
+        """The class names a known engine, known accelerators and the formats it reads; its remark is words, or ""."""
         try:
             kind = checked(subject.backend_class)
         except TypeError as error:
             raise AssertionError(str(error)) from None
         assert Accelerator.DEFAULT not in kind.accelerators
         assert all(f == f.lower() for f in kind.formats)
+        with subject.load() as backend:
+            assert isinstance(backend.remark, str)
 
     def test_each_crop_gives_one_finite_row(self, subject: Subject) -> None:
         """N crops give `(n, dim)` float32, finite, of the dimension that the model says."""
@@ -96,20 +102,24 @@ class BackendContract:
         assert subject.model.extras.dim in (None, rows.shape[1])
 
     def test_rows_do_not_depend_on_their_batch(self, subject: Subject) -> None:
-        """A crop gives the same row alone, in company, and in another place of the batch."""
+        """A crop gives the same row alone, in company, in a crowd, and in another place of the batch."""
         batch = subject.batch()
         with subject.load() as backend:
             together = backend.infer(batch)
             alone = np.concatenate([backend.infer(crop[None]) for crop in batch])
             reversed_rows = backend.infer(np.ascontiguousarray(batch[::-1]))[::-1]
+            crowd = backend.infer(np.resize(batch, (CROWD, *batch.shape[1:])))
         assert golden.cosines(together, alone).min() >= golden.SAME_COSINE
         assert golden.cosines(together, reversed_rows).min() >= golden.SAME_COSINE
+        assert golden.cosines(np.resize(together, (CROWD, together.shape[1])), crowd).min() >= golden.SAME_COSINE
 
     def test_different_crops_give_different_rows(self, subject: Subject) -> None:
         """An accelerator that answers the same whatever it is shown is broken."""
+        batch = subject.batch()
         with subject.load() as backend:
-            rows = backend.infer(subject.batch())
-        assert len(np.unique(rows, axis=0)) == len(rows)
+            rows = backend.infer(batch)
+        # Of a model's golden crops some may be the same.
+        assert len(np.unique(rows, axis=0)) == len(np.unique(batch, axis=0))
 
     def test_it_is_deterministic(self, subject: Subject) -> None:
         """The same crops give the same bytes again, whatever came between."""
@@ -150,10 +160,13 @@ class BackendContract:
         assert before.dtype == after.dtype == np.float32
 
     def test_closing_twice_is_fine(self, subject: Subject) -> None:
-        """`close` may be called again, and before any use."""
-        with subject.load() as backend:
-            backend.close()
-        # The end of the `with` closes it again.
+        """`close` may be called again, after use and before any."""
+        for used in (False, True):
+            with subject.load() as backend:
+                if used:
+                    backend.infer(subject.batch())
+                backend.close()
+            # The end of the `with` closes it again.
 
     def test_it_agrees_with_the_golden_vectors(self, subject: Subject) -> None:
         """The worst cosine with the model's golden vectors is at least 0.98."""
@@ -176,15 +189,18 @@ class BackendContract:
             assert _resident_bytes() - before < LEAK_BYTES
 
     def test_it_survives_being_loaded_twice(self, subject: Subject) -> None:
-        """Two of it work side by side, and the end of one leaves the other alone."""
+        """Two of it work side by side, and the end of one leaves the other alone.
+
+        What is built anew, such as a compiled engine, may round otherwise.
+        """
         batch = subject.batch()
         with subject.load() as one:
             with subject.load() as other:
                 kept = one.infer(batch).copy()
-                np.testing.assert_array_equal(other.infer(batch), kept)
+                assert golden.cosines(other.infer(batch), kept).min() >= golden.SAME_COSINE
             np.testing.assert_array_equal(one.infer(batch), kept)
         with subject.load() as later:
-            np.testing.assert_array_equal(later.infer(batch), kept)
+            assert golden.cosines(later.infer(batch), kept).min() >= golden.SAME_COSINE
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -69,6 +70,10 @@ class ShoutsItsFormat(Toy):
     formats = frozenset({"TOY"})
 
 
+class RemarksNothing(Toy):
+    remark = None
+
+
 class OtherPrecision(Toy):
     def infer(self, batch):
         return super().infer(batch).astype(np.float64)
@@ -105,6 +110,23 @@ class OrdersTheBatch(Toy):
     def infer(self, batch):
         rows = super().infer(batch)
         return rows[::-1] if len(batch) and batch[0].sum() > batch[-1].sum() else rows
+
+
+class TakesFewAtOnce(Toy):
+    def infer(self, batch):
+        assert len(batch) <= 16
+        return super().infer(batch)
+
+
+class ForgetsTheRest(Toy):
+    """Of a batch that is no multiple of its own."""
+
+    def infer(self, batch):
+        rows = super().infer(batch)
+        whole = len(batch) // 4 * 4
+        if whole:
+            rows[whole:] = 1
+        return rows
 
 
 class Stuck(Toy):
@@ -173,6 +195,17 @@ class ClosesOnce(Toy):
         del self.weights
 
 
+class FreesItsBufferTwice(Toy):
+    def infer(self, batch):
+        self.buffer = bytearray(1)
+        return super().infer(batch)
+
+    def close(self):
+        if hasattr(self, "buffer"):
+            self.buffer.pop()
+            self.buffer = None
+
+
 class SwapsRedAndBlue(Toy):
     def infer(self, batch):
         return super().infer(batch[..., ::-1])
@@ -213,14 +246,14 @@ class SecondIsAnother(Numbered):
     made: ClassVar[list[Toy]] = []
 
     def infer(self, batch):
-        return super().infer(batch) * np.float32(1 + (self.made.index(self) == 1))
+        return super().infer(batch[:, ::-1] if self.made.index(self) == 1 else batch)
 
 
 class ThirdIsAnother(Numbered):
     made: ClassVar[list[Toy]] = []
 
     def infer(self, batch):
-        return super().infer(batch) * np.float32(1 + (self.made.index(self) == 2))
+        return super().infer(batch[:, ::-1] if self.made.index(self) == 2 else batch)
 
 
 class ClosesAllOfItsKind(Numbered):
@@ -234,16 +267,18 @@ class ClosesAllOfItsKind(Numbered):
 BROKEN = {
     "it_says_what_it_is": [
         NamesItsEngineInText, NamesNoAccelerator, NamesTheDefaultAccelerator, NamesNoFormat,
-        NamesItsFormatInText, ShoutsItsFormat,
+        NamesItsFormatInText, ShoutsItsFormat, RemarksNothing,
     ],
     "each_crop_gives_one_finite_row": [OtherPrecision, KeepsTheImagesShape, RepeatsRows, GivesNaN, OtherDimension],
-    "rows_do_not_depend_on_their_batch": [CentresTheBatch, OrdersTheBatch],
+    "rows_do_not_depend_on_their_batch": [
+        CentresTheBatch, OrdersTheBatch, TakesFewAtOnce, ForgetsTheRest,
+    ],
     "different_crops_give_different_rows": [Stuck],
     "it_is_deterministic": [Remembers],
     "the_rows_are_its_callers_own": [LendsItsBuffer, RowsAreReadOnly, HandsOutItsCache],
     "its_input_may_be_read_only": [ScalesInPlace, UnlocksItsInput],
     "no_crops_give_no_rows": [NeedsACrop, ForgetsItsDimension, ForgetsItsType],
-    "closing_twice_is_fine": [ClosesOnce],
+    "closing_twice_is_fine": [ClosesOnce, FreesItsBufferTwice],
     "it_agrees_with_the_golden_vectors": [SwapsRedAndBlue],
     "its_memory_is_bounded": [Hoards],
     "it_survives_being_loaded_twice": [SharesItsWeights, SecondIsAnother, ThirdIsAnother, ClosesAllOfItsKind],
@@ -283,6 +318,23 @@ def test_a_broken_backend_fails_its_clause(clause, broken, model, monkeypatch):
         getattr(BackendContract(), f"test_{clause}")(subject)
 
 
+def test_an_engine_that_is_compiled_at_each_load_may_round_otherwise(model):
+    class Compiled(Numbered):
+        made: ClassVar[list[Toy]] = []
+
+        def infer(self, batch):
+            return super().infer(batch) * np.float32(1 + 1e-6 * self.made.index(self))
+
+    BackendContract().test_it_survives_being_loaded_twice(Subject(Compiled, model, Accelerator.CPU))
+
+
+def test_golden_crops_that_are_the_same_give_the_same_rows(model):
+    known = golden.read(model)
+    twice = {name: values[[0, 1, 1]] for name, values in known._asdict().items()}
+    np.savez(model.base_dir / "golden.npz", **twice)
+    BackendContract().test_different_crops_give_different_rows(Subject(Toy, model, Accelerator.CPU))
+
+
 class TestBroken(BackendContract):
     """Run by the test below alone."""
 
@@ -309,14 +361,32 @@ def test_what_is_not_here_is_not_called_broken():
     assert last == "  1  Stick on EDGE_TPU: not ready here"
 
 
-def test_an_accelerator_that_is_not_here_is_skipped_with_its_obstacle(model):
-    class Absent(Toy):
-        @classmethod
-        def obstacle(cls, accelerator):
-            return "no such thing is plugged in"
+def subject_of(model, **said):
+    """What the kit makes of a toy that says something else of itself."""
 
     class Contract(BackendContract):
-        backend_class = Absent
+        backend_class = type("Other", (Toy,), said)
 
+    return next(Contract.subject.__wrapped__(Contract(), model, Accelerator.CPU))
+
+
+def test_an_accelerator_that_is_not_here_is_skipped_with_its_obstacle(model):
     with pytest.raises(pytest.skip.Exception, match="no such thing is plugged in"):
-        next(Contract.subject.__wrapped__(Contract(), model, Accelerator.CPU))
+        subject_of(model, obstacle=lambda _: "no such thing is plugged in")
+
+
+@pytest.mark.parametrize("nothing", [False, ""])
+def test_an_obstacle_without_words_is_a_fault_and_no_reason_to_skip(model, nothing):
+    with pytest.raises((TypeError, pytest.skip.Exception)) as told:
+        subject_of(model, obstacle=lambda _: nothing)
+    assert "expected words, or None" in str(told.value)
+
+
+def test_a_backend_without_accelerators_is_asked_all_the_same():
+    class Contract(BackendContract):
+        backend_class = NamesNoAccelerator
+
+    asked = []
+    metafunc = SimpleNamespace(fixturenames=["accelerator"], parametrize=lambda _, places, **__: asked.extend(places))
+    Contract().pytest_generate_tests(metafunc)
+    assert asked == [Accelerator.DEFAULT]
