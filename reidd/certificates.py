@@ -24,7 +24,7 @@ class PairFigures(Struct, frozen=True, forbid_unknown_fields=True):
     mean_cosine: float
     worst_cosine: float
     rank_agreement: float
-    """The share of images whose nearest other image is the reference's too."""
+    """The share of images whose nearest other image is the reference's too, or to that hardly farther."""
     ms: float
     """Median of one image, without its mirror."""
     agrees: bool

@@ -21,12 +21,13 @@ from reidd.backend import Backend
 from reidd.engines import Accelerator
 from reidd.model import ModelConfig
 from reidd.plugins import checked, obstacle
+from reidd.protocol import MAX_PARTS
 
 CALLS = "REIDD_CONTRACT_CALLS"
 """Environment variable: how many calls the clause on memory makes; 200 unless set."""
 LEAK_BYTES = 8 << 20
 """What the process may grow in all those calls; reidd's own backends grew by nothing in 1,000 after 50 to warm up."""
-CROWD = 63
+CROWD = MAX_PARTS - 1
 """Crops of a full request less one, so that a file's own batch does not divide them."""
 
 

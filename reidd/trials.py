@@ -20,6 +20,7 @@ from reidd.errors import BackendError, FeatureError, ReiddError
 from reidd.features import Extractor
 from reidd.model import ModelConfig, ModelFile
 from reidd.plugins import GROUP, Registry
+from reidd.protocol import MAX_PARTS
 
 LIMIT_S = 120.0
 IMPORT_S = 60.0
@@ -192,7 +193,7 @@ def _tried() -> tuple[int, bytes]:
         pair = Registry().choose(model, Engine(engine), Accelerator(accelerator))
         backend = pair.load(model, threads=1)
         with Extractor(model, backend, pair.accelerator) as extractor:
-            remark, outputs, ms = _remark(backend), extractor.outputs(batch), _median_ms(extractor, batch[:1])
+            remark, outputs, ms = _remark(backend), _outputs(extractor, batch), _median_ms(extractor, batch[:1])
     except ReiddError as error:
         return 1, str(error).encode(errors="backslashreplace")
     except (Exception, SystemExit) as error:  # the net around one plugin
@@ -209,6 +210,11 @@ def _only(model: ModelConfig, file: ModelFile) -> str:
     document["model_parameters"]["model_file"] = file.file
     document["reidd"] = {**document.get("reidd", {}), "files": [msgspec.to_builtins(file)]}
     return msgspec.json.encode(document).decode()
+
+
+def _outputs(extractor: Extractor, batch: np.ndarray) -> np.ndarray:
+    """In steps of a full request, which is all that a backend has to take at once."""
+    return np.concatenate([extractor.outputs(batch[at : at + MAX_PARTS]) for at in range(0, len(batch), MAX_PARTS)])
 
 
 def _remark(backend: Backend) -> str:

@@ -28,6 +28,11 @@ RANK_AGREEMENT = 0.9
 scaled wrongly the embedded int8 file kept a worst cosine of 0.990, and agreed on 72 % of the
 nearest. Right, it has 100 %.
 """
+NEARLY = 0.01
+"""Of how far the nearest image stands out from the middle one. Images that follow one another are all nearly as near:
+over 200, five of each crop, the embedded int8 file, which is right, had 92 % without this and 100 % with it; with
+pixels scaled wrongly 36 and 45 %.
+"""
 
 
 def verify(
@@ -82,7 +87,7 @@ def figures(model: ModelConfig, pair: Pair, file: ModelFile, trial: Trial, refer
         cosines = np.zeros(len(reference))
     else:
         cosines = golden.cosines(trial.outputs, reference)
-    ranks = float((_nearest(trial.outputs) == _nearest(reference)).mean())
+    ranks = rank_agreement(trial.outputs, reference)
     return PairFigures(
         engine=pair.engine,
         accelerator=pair.accelerator,
@@ -97,9 +102,17 @@ def figures(model: ModelConfig, pair: Pair, file: ModelFile, trial: Trial, refer
     )
 
 
-def _nearest(outputs: np.ndarray) -> np.ndarray:
-    """For each row, which other row is nearest by cosine: `(n,)`."""
+def rank_agreement(outputs: np.ndarray, reference: np.ndarray) -> float:
+    """The share of images whose nearest other image is to the reference the nearest too, or `NEARLY` as near."""
+    judged = _between(reference)
+    nearest = judged.max(axis=1)
+    found = judged[np.arange(len(judged)), _between(outputs).argmax(axis=1)]
+    return float((found >= nearest - NEARLY * (nearest - np.median(judged, axis=1))).mean())
+
+
+def _between(outputs: np.ndarray) -> np.ndarray:
+    """The cosine of each row with each other one, `(n, n)`, and -1 with itself."""
     rows = outputs / np.linalg.norm(outputs, axis=1, keepdims=True)
     dots = rows @ rows.T
-    np.fill_diagonal(dots, -np.inf)
-    return np.asarray(dots.argmax(axis=1))
+    np.fill_diagonal(dots, -1)
+    return np.asarray(dots)

@@ -15,7 +15,7 @@ from reidd.errors import BackendError, BackendUnavailableError, ConfigError
 from reidd.features import Extractor
 from reidd.model import ModelConfig
 from reidd.plugins import Registry
-from reidd.verification import candidates, verify
+from reidd.verification import RANK_AGREEMENT, candidates, rank_agreement, verify
 
 
 @pytest.fixture
@@ -58,6 +58,17 @@ def test_a_file_of_another_network_is_found_out(model, gallery_crops):
     int8 = next(p for p in verify(ModelConfig(path), images, registry=Registry()).pairs if "int8" in p.file)
     assert not int8.agrees
     assert int8.rank_agreement < 0.9
+
+
+def test_images_that_follow_one_another_may_change_places():
+    # Five of each of eight things, hardly different.
+    rng = np.random.default_rng(0)
+    things = np.repeat(rng.standard_normal((8, 64)), 5, axis=0)
+    reference = things + 0.05 * rng.standard_normal(things.shape)
+    rounded = reference + 0.05 * rng.standard_normal(things.shape)
+    assert rank_agreement(rounded, reference) == 1
+    assert rank_agreement(np.roll(reference, 3, axis=0), reference) < RANK_AGREEMENT
+    assert rank_agreement(reference, reference) == rank_agreement(reference[:1], reference[:1]) == 1
 
 
 def test_a_certificate_is_read_back_as_it_was_written(model):

@@ -14,6 +14,7 @@ from fcntl import ioctl
 import pytest
 
 from reidd import places
+from reidd.cli import models
 from reidd.model import ModelConfig
 
 EMBEDDED = ModelConfig.from_model_id("reidd/person").base_dir
@@ -116,6 +117,21 @@ def test_too_few_images_judge_no_pair(run, tmp_path):
     for crop in sorted((places.sample_folder() / "gallery").iterdir())[:9]:
         shutil.copy(crop, folder)
     assert "holds 9 JPEG or PNG files; expected 10 or more" in run("verify", "--images", folder, status=78).stderr
+
+
+def test_an_image_that_is_none_is_named(run, tmp_path):
+    folder = tmp_path / "crops"
+    shutil.copytree(places.sample_folder() / "gallery", folder)
+    (folder / "half.jpg").write_bytes(b"\xff\xd8he")
+    assert f"{folder}/half.jpg: image starts with" in run("verify", "--images", folder, status=65).stderr
+
+
+def test_of_too_many_images_some_are_taken_from_all_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "MAX_IMAGES", 10)
+    monkeypatch.setattr(models, "_image", lambda file: file.stem)
+    for name in "abcdefghijklmnopqrstuvwxy":
+        (tmp_path / f"{name}.jpg").touch()
+    assert "".join(models._images(tmp_path)) == "acfhkmpruw"
 
 
 @pytest.mark.parametrize("words", [("models",), ("models", "verify", "--dry-run")])

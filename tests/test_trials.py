@@ -1,8 +1,9 @@
 """A throw-away process gives an answer or a reason, whatever a plugin does in it."""
 
+import numpy as np
 import pytest
 
-from reidd import trials
+from reidd import golden, trials
 from reidd.engines import Accelerator, Engine
 from reidd.errors import BackendError
 from reidd.model import ModelConfig
@@ -94,6 +95,15 @@ def test_a_runtime_that_ends_the_process_gets_a_reason(examined, does, reason):
 def test_a_plugin_that_gives_another_thing_than_it_should_gets_a_reason(examined, does, reason):
     with pytest.raises(BackendError, match=reason):
         examined(does)
+
+
+def test_no_backend_gets_more_images_at_once_than_a_request_has(tmp_path, monkeypatch):
+    does = "infer = cls.infer; cls.infer = lambda self, batch: infer(self, batch[:64])"
+    installed(tmp_path, monkeypatch, PLUGIN.format(does=does))
+    model = ModelConfig.from_model_id("reidd/person")
+    batch = np.resize(golden.batch(golden.read(model).crops, model), (130, 192, 96, 3))
+    trial = trials.run(model, model.files[0], Engine.HAILO_RT, Accelerator.CPU, batch)
+    assert trial.outputs.shape == (130, 256)
 
 
 def test_a_plugin_whose_obstacle_ends_the_process_is_named(tmp_path, monkeypatch):

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 MIN_IMAGES = 10
 """With fewer, one image that has another nearest one would decide: one in ten may."""
+MAX_IMAGES = 500
+"""More tell nothing new, and all are held in memory several times."""
 
 app = typer.Typer(help="List the models, verify one, or add your own.", rich_markup_mode=None)
 
@@ -157,16 +159,28 @@ def _check_only_a_file(id: str, size: str | None, licence: str | None, pixels: d
 
 
 def _images(folder: Path | None) -> "list[np.ndarray]":
-    """Every image in a folder, by default the embedded crops."""
+    """The images in a folder, evenly chosen where there are too many, by default the embedded crops."""
     from reidd import places
     from reidd.errors import ConfigError
-    from reidd.images import pixels
 
     folder = folder or places.sample_folder()
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
     if len(files) < MIN_IMAGES:
         raise ConfigError(f"{folder}: holds {len(files)} JPEG or PNG files; expected {MIN_IMAGES} or more, to compare")
-    return [pixels(file.read_bytes()) for file in files]
+    taken = min(len(files), MAX_IMAGES)
+    return [_image(files[i * len(files) // taken]) for i in range(taken)]
+
+
+def _image(file: Path) -> "np.ndarray":
+    from reidd.cli.image_files import content
+    from reidd.errors import ImageError
+    from reidd.images import pixels
+
+    encoded = content(file)
+    try:
+        return pixels(encoded)
+    except ImageError as error:
+        raise ImageError(f"{file}: {error}") from None
 
 
 def _size(text: str) -> tuple[int, int]:
