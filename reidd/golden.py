@@ -1,5 +1,6 @@
 """Golden vectors: crops with the outputs that a right network gives for them, so that a backend can be judged."""
 
+import zlib
 from typing import NamedTuple
 from zipfile import BadZipFile
 
@@ -18,6 +19,10 @@ SAME_COSINE = 0.9999
 """One network in float twice: batches, runtimes and their rounding make less of a difference."""
 FLOAT_COSINE = 0.999
 """What a float file reaches on any sound runtime: 0.999999 or more wherever it was measured (docs/backends.md)."""
+
+
+UNREADABLE = (OSError, KeyError, ValueError, EOFError, MemoryError, BadZipFile, zlib.error, NotImplementedError)
+"""What an archive of arrays may raise when it is damaged, or none."""
 
 
 class Golden(NamedTuple):
@@ -41,11 +46,13 @@ def read(model: ModelConfig) -> Golden | None:
         return None
     path = model.base_dir / model.extras.golden
     try:
-        # Opened here, for numpy leaves open what turns out to be cut short.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        # Opened here, for numpy leaves open what turns out to be cut short, and takes one array for an archive.
+        with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as arrays:
             golden = Golden(arrays["crops"], arrays["embeddings"].astype(np.float32))
-    except (OSError, KeyError, ValueError, EOFError, MemoryError, BadZipFile) as error:
-        raise ConfigError(f"{path}: is no file of golden vectors: {error}") from None
+    except UNREADABLE as error:
+        raise ConfigError(
+            f"{path}: is no file of golden vectors: {error}; expected crops and embeddings, as np.savez writes them"
+        ) from None
     if not _are_rows(golden.embeddings, model.extras.dim):
         raise ConfigError(
             f"{path}: embeddings are {golden.embeddings.shape}, expected a finite row with a length for each crop, "

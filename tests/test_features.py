@@ -192,6 +192,29 @@ def test_a_file_of_golden_vectors_that_is_cut_short_is_named(tmp_path):
             read(model)
 
 
+def test_golden_vectors_in_which_a_byte_is_another_are_named(tmp_path):
+    model = model_with(tmp_path)
+    crops = np.random.default_rng(0).integers(0, 9, (4, 128, 64, 3), np.uint8)
+    np.savez_compressed(tmp_path / "golden.npz", crops=crops, embeddings=np.eye(4))
+    whole = bytearray((tmp_path / "golden.npz").read_bytes())
+    model.extras = Extras(golden="golden.npz")
+    # In the middle of what is compressed, and where the list at the end says how.
+    for place in (len(whole) // 2, 60, whole.index(b"PK\1\2") + 10):
+        damaged = whole.copy()
+        damaged[place] ^= 0xFF
+        (tmp_path / "golden.npz").write_bytes(damaged)
+        with pytest.raises(ConfigError, match="expected crops and embeddings, as np"):
+            read(model)
+
+
+def test_one_array_alone_is_no_file_of_golden_vectors(tmp_path):
+    model = model_with(tmp_path)
+    np.save(tmp_path / "golden.npy", np.eye(4))
+    model.extras = Extras(golden="golden.npy")
+    with pytest.raises(ConfigError, match="is no file of golden vectors"):
+        read(model)
+
+
 def only(backend):
     """A registry with this backend."""
 
