@@ -1,11 +1,11 @@
-"""How a user's ONNX or TFLite file becomes a model folder, or joins one."""
+"""How a user's file of a network becomes a model folder, or joins one."""
 
 import hashlib
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +28,8 @@ GOLDEN = "golden.npz"
 GOLDEN_CROPS = 8
 ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*")
 EDGE_TPU_OP = b"edgetpu-custom-op"
+ONNX_ELSEWHERE = b"\x0a\x08location\x12"
+"""The key under which a tensor of an ONNX file names the file of its values, as new exporters of PyTorch do."""
 
 
 class Adopted(NamedTuple):
@@ -78,7 +80,7 @@ def adopt(
         "swaprb": swaprb,
         "crop": crop,
     }
-    extras: dict[str, Any] = {"licence": licence, "files": [_entry(content, file.name)]}
+    extras: dict[str, Any] = {"licence": licence, "files": [_entry(content, file.name, registry)]}
     document = {"id": id, "license": licence, "model_parameters": parameters, "reidd": extras}
     with _folder_in_the_making(target) as made:
         (made / file.name).write_bytes(content)
@@ -104,7 +106,7 @@ def extend(
         BackendError: it makes other features; nothing is changed.
     """
     content = _read(file)
-    entry = _entry(content, file.name)
+    entry = _entry(content, file.name, registry)
     path = _free_path(model, entry)
     batch = np.stack([preprocess(image, model) for image in images])
     _, reference = _first_run(model, model.files[0], batch, registry)
@@ -121,17 +123,27 @@ def extend(
     return Adopted(ModelConfig(model.origin), pair, trial.network), found
 
 
-def file_format(content: bytes, name: str) -> str:
-    """The format of a network's file, by what is in it: "tflite", "edgetpu" or "onnx".
+def file_format(content: bytes, name: str, known: Set[str]) -> str:
+    """The format of a network's file: "tflite" or "edgetpu" by what is in it, else one of those known by its ending.
 
     Raises:
-        ConfigError: it is none of these.
+        ConfigError: it is none of these, or not the whole of one.
     """
     if content[4:8] == b"TFL3":
         return "edgetpu" if EDGE_TPU_OP in content else "tflite"
-    if name.endswith(".onnx") and content:
-        return "onnx"
-    raise ConfigError(f"{name}: is neither a TFLite nor an ONNX file; convert it to one of them first")
+    ending = Path(name).suffix.removeprefix(".").lower()
+    others = sorted(known - {"tflite", "edgetpu"})
+    if not content or ending not in others:
+        raise ConfigError(
+            f"{name}: is no TFLite file, and none that a plugin here reads ({', '.join(others) or 'no other'}); "
+            "convert it first, or install the plugin that reads it"
+        )
+    if ending == "onnx" and ONNX_ELSEWHERE in content:
+        raise ConfigError(
+            f"{name}: has its weights in another file; put them into this one, with "
+            f"onnx.save(onnx.load({name!r}), {name!r}), or torch.onnx.export(..., external_data=False)"
+        )
+    return ending
 
 
 def _free_path(model: ModelConfig, entry: dict[str, Any]) -> Path:
@@ -194,8 +206,9 @@ def _folder_in_the_making(target: Path) -> Iterator[Path]:
         raise
 
 
-def _entry(content: bytes, name: str) -> dict[str, Any]:
-    return {"file": name, "format": file_format(content, name), "sha256": hashlib.sha256(content).hexdigest()}
+def _entry(content: bytes, name: str, registry: Registry) -> dict[str, Any]:
+    known = {f for backend in registry.backends for f in backend.formats}
+    return {"file": name, "format": file_format(content, name, known), "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def _read(file: Path) -> bytes:

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 from fake_edgetpu import HERE as FAKES
+from reidd_opencv import OpenCV
 from subjects import crops
 
 from reidd import golden
@@ -72,7 +73,7 @@ def test_a_wrong_size_is_refused_with_what_the_backend_said(tmp_path):
 
 def test_what_is_no_network_is_said_so(tmp_path):
     (tmp_path / "cat.jpg").write_bytes(b"\xff\xd8\xff")
-    with pytest.raises(ConfigError, match=r"cat\.jpg: is neither a TFLite nor an ONNX file"):
+    with pytest.raises(ConfigError, match=r"cat\.jpg: is no TFLite file, and none that a plugin here reads \(onnx\)"):
         adopt(
             tmp_path / "cat.jpg",
             id="a/b",
@@ -140,7 +141,34 @@ def test_an_id_that_leads_elsewhere_is_refused(tmp_path, id):
         adopted(tmp_path, FAKES / "pool.tflite", size=(32, 64), id=id)
 
 
-def test_the_format_is_told_by_the_content():
-    assert file_format((FAKES / "pool.tflite").read_bytes(), "x.bin") == "tflite"
-    assert file_format((FAKES / "pool_edgetpu.tflite").read_bytes(), "x.tflite") == "edgetpu"
-    assert file_format(b"\x08\x07", "x.onnx") == "onnx"
+def test_the_format_is_told_by_the_content_or_the_ending():
+    known = {"onnx", "tflite", "edgetpu", "hef"}
+    assert file_format((FAKES / "pool.tflite").read_bytes(), "x.bin", known) == "tflite"
+    assert file_format((FAKES / "pool_edgetpu.tflite").read_bytes(), "x.tflite", known) == "edgetpu"
+    assert file_format(b"\x08\x07", "x.ONNX", known) == "onnx"
+    assert file_format(b"\x01HEF", "x.hef", known) == "hef"
+    for name in ("x.tflite", "x.onnx"):
+        with pytest.raises(ConfigError, match="none that a plugin here reads"):
+            file_format(b"", name, known)
+
+
+def test_a_file_of_a_plugins_own_format_comes_to_that_plugin(tmp_path):
+    class Hailo(OpenCV):
+        engine = Engine.HAILO_RT
+        accelerators = (Accelerator.HAILO,)
+        formats = frozenset({"hef"})
+        obstacle = classmethod(lambda *_: "no Hailo is plugged in")
+
+    registry = Registry([])
+    registry.backends.append(Hailo)
+    (tmp_path / "net.hef").write_bytes(b"\x01HEF")
+    options = {"id": "me/net", "folder": tmp_path, "size": (96, 192), "licence": "MIT", "images": IMAGES}
+    with pytest.raises(BackendUnavailableError, match=r"net\.hef: HAILO_RT/HAILO: no Hailo is plugged in"):
+        adopt(tmp_path / "net.hef", registry=registry, **options)
+
+
+def test_an_onnx_file_with_its_weights_elsewhere_is_told_how_to_be_whole():
+    # TensorProto.external_data: key "location", value "net.onnx.data"
+    tensor = b"\x6a\x19\x0a\x08location\x12\x0dnet.onnx.data\x70\x01"
+    with pytest.raises(ConfigError, match=r"onnx\.save\(onnx\.load\('net\.onnx'\), 'net\.onnx'\)"):
+        file_format(tensor, "net.onnx", {"onnx"})

@@ -38,7 +38,7 @@ class OnnxRuntime(Backend):
     def obstacle(cls, accelerator: Accelerator) -> str | None:
         """A missing runtime or card; whether this build has the provider is found out by `load`, which imports it."""
         if find_spec("onnxruntime") is None:
-            return "ONNX Runtime is not installed: pip install 'reidd-onnxruntime[cpu]', or [gpu]"
+            return "ONNX Runtime is not installed: pip install onnxruntime, or onnxruntime-gpu"
         if accelerator is not Accelerator.CPU and not any((Path("/dev") / node).exists() for node in NVIDIA_NODES):
             return "no NVIDIA GPU here: none of /dev/" + ", /dev/".join(NVIDIA_NODES)
         return None

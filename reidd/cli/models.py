@@ -104,7 +104,9 @@ def verify(
 
 @app.command()
 def add(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="An ONNX or TFLite file.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="An ONNX or TFLite file, or another that a plugin reads.")
+    ],
     id: Annotated[str, typer.Option(help="`<publisher>/<name>`: a new one, or of a model that gets a further format.")],
     size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT that the network takes, such as 128x256.")] = None,
     licence: Annotated[str | None, typer.Option(help="The licence of the network, such as Apache-2.0.")] = None,
