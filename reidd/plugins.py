@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Iterable, Sequence
 from importlib.metadata import EntryPoint, entry_points
+from inspect import getattr_static
 from typing import Any, NamedTuple
 
 import pluggy
@@ -103,6 +104,11 @@ class Registry:
     def _register(self, plugin: EntryPoint) -> None:
         # For the operator whose log ends here.
         log.debug("plugin %r is imported", plugin.name)
+        if self._manager.has_plugin(plugin.name):
+            self._report(
+                plugin.name, TypeError(f"another plugin has this name; rename the entry point of {plugin.value}")
+            )
+            return
         try:
             module = plugin.load()
             self._manager.register(module, name=plugin.name)
@@ -188,7 +194,12 @@ def checked(backend: type[Backend]) -> type[Backend]:
     if not (isinstance(formats, (set, frozenset)) and formats and all(isinstance(f, str) for f in formats)):
         raise TypeError(f'{name}.formats is {formats!r}; expected a set such as frozenset({{"onnx"}})')
     if missing := getattr(backend, "__abstractmethods__", None):
-        raise TypeError(f"{backend.__name__} does not define {', '.join(sorted(missing))}")
+        raise TypeError(f"{name} does not define {', '.join(sorted(missing))}")
+    for method in ("obstacle", "load"):
+        if not isinstance(getattr_static(backend, method), (classmethod, staticmethod)):
+            raise TypeError(
+                f"{name}.{method} is asked of the class, before there is a backend; put @classmethod above it"
+            )
     return backend
 
 

@@ -92,6 +92,10 @@ BROKEN = {
         "the class Plain itself",
     ),
     "has no hook": ("x = 1", "brings no hook"),
+    "needs a backend to be asked": (
+        source().replace("@classmethod\n    def load", "def load"),
+        "Plain.load is asked of the class, before there is a backend; put @classmethod above it",
+    ),
     "leaves a method out": (source().replace("def infer", "def inferr"), "does not define infer"),
 }
 
@@ -103,6 +107,15 @@ def test_a_broken_plugin_is_reported_and_breaks_nothing(registry, fault):
     assert [p.plugin for p in found.problems] == ["broken"]
     assert reason in found.problems[0].reason
     assert pairs(found) == [(Engine.PYTORCH, Accelerator.CPU), (Engine.TENSOR_RT, Accelerator.CPU)]
+
+
+def test_a_plugin_with_the_name_of_another_is_reported_and_leaves_that_one_alone(registry):
+    registry(one=source(), two=source(engine="TENSOR_RT"))
+    found = Registry([EntryPoint("same", "plugin_one", GROUP), EntryPoint("same", "plugin_two", GROUP)])
+    assert pairs(found) == [(Engine.PYTORCH, Accelerator.CPU)]
+    assert [p.reason for p in found.problems] == [
+        "TypeError: another plugin has this name; rename the entry point of plugin_two"
+    ]
 
 
 def test_a_pair_that_two_plugins_bring_is_reported_and_the_first_runs_it(registry):
