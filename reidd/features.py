@@ -88,7 +88,7 @@ class Extractor:
             with ExitStack() as refused:
                 backend = pair.load(model, threads=threads)
                 # Else this process keeps the device from the next one that tries.
-                refused.callback(backend.close)
+                refused.callback(_give_up, backend)
                 extractor = cls(model, backend, pair.accelerator)
                 extractor.check_itself()
                 refused.pop_all()
@@ -193,3 +193,11 @@ class Extractor:
                 if change > DIFFERENT * float(crop.std() + self._last[0].std()):
                     raise BackendError(f"{self.engine}/{self.accelerator} gave the same output for different images")
             self._last = crop.copy(), feature
+
+
+def _give_up(backend: Backend) -> None:
+    """Close what failed; what it says at its end must not stand in place of how it failed."""
+    try:
+        backend.close()
+    except (Exception, SystemExit):  # the net around one plugin
+        log.debug("closing it failed too", exc_info=True)

@@ -237,6 +237,7 @@ def test_a_backend_that_is_refused_is_closed(tmp_path, complaint):
 
         def close(self):
             closed.append(self)
+            raise OSError("cannot be closed either")
 
     with pytest.raises(BackendUnavailableError, match=complaint):
         Extractor.load(model_with(tmp_path), Engine.PYTORCH, Accelerator.CPU, registry=only(Lying))
