@@ -41,6 +41,9 @@ class Subject(NamedTuple):
 
     def load(self) -> "closing[Backend]":
         """Load the model; closes the backend at the end of a `with`."""
+        formats = self.backend_class.formats
+        wanted = f"{self.model.id} has no file in the format {' or '.join(sorted(formats))}"
+        assert self.model.file(formats), f"{wanted}: set `model_id`, or override the fixture `model`"
         return closing(self.backend_class.load(self.model, self.accelerator, threads=self.threads))
 
     def batch(self) -> np.ndarray:

@@ -328,6 +328,14 @@ def test_an_engine_that_is_compiled_at_each_load_may_round_otherwise(model):
     BackendContract().test_it_survives_being_loaded_twice(Subject(Compiled, model, Accelerator.CPU))
 
 
+def test_a_model_without_a_file_for_the_backend_is_told_how_to_be_another(model):
+    class Compiled(Toy):
+        formats = frozenset({"engine"})
+
+    with pytest.raises(AssertionError, match="test/toy has no file in the format engine: set `model_id`, or override"):
+        Subject(Compiled, model, Accelerator.CPU).load()
+
+
 def test_golden_crops_that_are_the_same_give_the_same_rows(model):
     known = golden.read(model)
     twice = {name: values[[0, 1, 1]] for name, values in known._asdict().items()}
