@@ -215,7 +215,7 @@ class ModelConfig:
 
 def available(folders: Sequence[Path]) -> list[str]:
     """The ids of all model folders below these folders, sorted."""
-    found = {f"{p.parent.parent.name}/{p.parent.name}" for d in folders for p in d.glob(f"*/*/{FILE_NAME}")}
+    found = {f"{p.parent.parent.name}/{p.parent.name}" for d in folders for p in d.glob(f"[!.]*/[!.]*/{FILE_NAME}")}
     return sorted(found)
 
 

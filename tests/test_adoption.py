@@ -46,6 +46,12 @@ def test_the_folder_is_found_by_its_id(tmp_path):
     assert available([tmp_path / "models"]) == ["me/net"]
 
 
+def test_a_folder_in_the_making_is_no_model(tmp_path):
+    adopted(tmp_path, FAKES / "pool.tflite", size=(32, 64))
+    shutil.copytree(tmp_path / "models/me/net", tmp_path / "models/me/.new-a1b2c3")
+    assert available([tmp_path / "models"]) == ["me/net"]
+
+
 def refusals(tmp_path):
     return sorted(p.name for p in (tmp_path / "models").rglob("*") if p.is_file())
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 MIN_IMAGES = 10
 """With fewer, one image that has another nearest one would decide: one in ten may."""
-MAX_IMAGES = 500
-"""More tell nothing new, and all are held in memory several times."""
+MAX_IMAGES = 200
+"""More tell nothing new, and a slow board has two minutes for all of them."""
 
 app = typer.Typer(help="List the models, verify one, or add your own.", rich_markup_mode=None)
 
