@@ -86,8 +86,7 @@ def adopt(
         (made / file.name).write_bytes(content)
         _write(made, document)
         model = ModelConfig(made / FILE_NAME)
-        chosen = images[:: max(1, len(images) // GOLDEN_CROPS)][:GOLDEN_CROPS]
-        crops = np.stack([fitted(image, model) for image in chosen])
+        crops = np.stack([fitted(image, model) for image in _few(images)])
         pair, trial = _first_run(model, model.files[0], golden.batch(crops, model), registry)
         np.savez_compressed(made / GOLDEN, crops=crops, embeddings=trial.outputs)
         extras.update(dim=trial.outputs.shape[1], golden=GOLDEN)
@@ -116,6 +115,10 @@ def extend(
         pair, trial = _first_run(model, came, batch, registry)
         found = figures(model, pair, came, trial, reference.outputs)
         _check_agreement(model, found)
+        if model.extras.golden is None:
+            # Without them a further file would make the gallery another model's.
+            crops = np.stack([fitted(image, model) for image in _few(images)])
+            np.savez_compressed(model.base_dir / GOLDEN, crops=crops, embeddings=_few(reference.outputs))
         _list(model, {**entry, "precision": "float32" if found.worst_cosine >= golden.SAME_COSINE else "reduced"})
     except BaseException:
         path.unlink()
@@ -165,11 +168,16 @@ def _check_agreement(model: ModelConfig, found: PairFigures) -> None:
         )
 
 
+def _few(rows: Any) -> Any:
+    """Some for the golden vectors, from all over the images, or over what they gave."""
+    return rows[:: max(1, len(rows) // GOLDEN_CROPS)][:GOLDEN_CROPS]
+
+
 def _list(model: ModelConfig, entry: dict[str, Any]) -> None:
-    """Name one more file in a model's document."""
+    """Name one more file in a model's document, and the golden vectors."""
     document = msgspec.json.decode(model.origin.read_bytes())
     files = [*(msgspec.to_builtins(f) for f in model.files), entry]
-    document["reidd"] = {**document.get("reidd", {}), "files": files}
+    document["reidd"] = {**document.get("reidd", {}), "golden": model.extras.golden or GOLDEN, "files": files}
     _write(model.base_dir, document)
 
 

@@ -1,5 +1,6 @@
 """A user's file becomes a model folder, or nothing is left of it."""
 
+import json
 import shutil
 
 import numpy as np
@@ -107,6 +108,16 @@ def test_a_file_in_another_format_joins_a_model_whose_features_it_makes(tmp_path
     assert came.model.feature_space() == space
     with Extractor.load(came.model, Engine.TFLITE, Accelerator.CPU, registry=Registry()) as extractor:
         assert extractor.features([image]).shape == (1, 256)
+
+
+def test_a_folder_that_somebody_wrote_keeps_its_gallery_when_a_file_joins_it(tmp_path):
+    shutil.copy(EMBEDDED.base_dir / "person.onnx", tmp_path)
+    parameters = {"model_file": "person.onnx", "size": [96, 192], "swaprb": True}
+    (tmp_path / "alwaysai.model.json").write_text(json.dumps({"id": "me/net", "model_parameters": parameters}))
+    model = ModelConfig(tmp_path / "alwaysai.model.json")
+    came, _ = extend(model, EMBEDDED.base_dir / "person_int8.tflite", images=IMAGES, registry=Registry())
+    assert came.model.feature_space() == model.feature_space()
+    assert golden.read(came.model).embeddings.shape == (8, 256)
 
 
 def test_a_float_file_that_joins_is_known_for_one(tmp_path):
