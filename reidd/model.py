@@ -63,6 +63,7 @@ class Extras(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 class _Document(msgspec.Struct, frozen=True, kw_only=True):
     id: Annotated[str, Meta(pattern=r"^[^/\x00-\x1f\x7f]+/[^/\x00-\x1f\x7f]+\Z")]
+    license: Any = None
     model_parameters: Parameters
     reidd: Extras = Extras()
 
@@ -98,6 +99,7 @@ class ModelConfig:
         except msgspec.ValidationError as error:
             raise ConfigError(f"{self.origin}: {_plain(error)}") from None
         self.id, self.parameters, self.extras = document.id, document.model_parameters, document.reidd
+        self.licence = self.extras.licence or (str(document.license) if document.license else None)
         self._check()
         self.labels = list(labels) if labels is not None else self._read_labels()
         self.colors = checked_colors(colors, self.labels) if colors is not None else self._read_colors()

@@ -58,6 +58,7 @@ def test_a_published_folder_is_read(folder):
     assert (model.id, model.size, model.purpose) == ("acme/reid", (128, 256), "ReIdentification")
     assert model.parameters.mean == (123.7, 116.3, 103.5)
     assert [(f.file, f.format) for f in model.files] == [("net.onnx", "onnx")]
+    assert model.licence == "MIT"
     assert model.read(model.files[0]) == b"network"
 
 

@@ -58,7 +58,7 @@ def _described(model: "ModelConfig") -> dict[str, Any]:
         "model": model.id,
         "size": model.size,
         "files": [{"file": f.file, "format": f.format, "precision": f.precision} for f in model.files],
-        "licence": model.extras.licence or "not stated",
+        "licence": model.licence or "not stated",
         "folder": str(model.base_dir),
     }
 
