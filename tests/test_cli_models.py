@@ -119,6 +119,13 @@ def test_too_few_images_judge_no_pair(run, tmp_path):
     assert "holds 9 JPEG or PNG files; expected 10 or more" in run("verify", "--images", folder, status=78).stderr
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 always looks into the folder it is started in")
+def test_what_lies_in_the_folder_is_not_imported(run, tmp_path, monkeypatch):
+    (tmp_path / "numpy.py").write_text("raise SystemExit('a stranger ran')")
+    monkeypatch.chdir(tmp_path)
+    run("verify", "--dry-run")
+
+
 def test_an_image_that_is_none_is_named(run, tmp_path):
     folder = tmp_path / "crops"
     shutil.copytree(places.sample_folder() / "gallery", folder)

@@ -79,6 +79,8 @@ for commands in (
 def main() -> None:
     """Run the command line."""
     _have_streams()
+    # Else the processes that it starts import what lies in this folder, be it a download. Python 3.10 heeds it not.
+    os.environ["PYTHONSAFEPATH"] = "1"
     try:
         app()
     except errors.ReiddError as error:
