@@ -112,6 +112,10 @@ def test_a_plugin_whose_obstacle_ends_the_process_is_named(tmp_path, monkeypatch
     assert trials.fatal_plugin() == "odd"
 
 
-def test_a_plugin_that_prints_is_not_fatal(tmp_path, monkeypatch):
-    installed(tmp_path, monkeypatch, PLUGIN.format(does="pass") + "ctypes.CDLL(None).printf(b'Runtime 1.0\\n')\n")
+@pytest.mark.parametrize(
+    "does", ["ctypes.CDLL(None).printf(b'Runtime 1.0\\n')", "os.fork() or (time.sleep(30), os._exit(0))"]
+)
+def test_a_plugin_that_prints_or_leaves_a_process_behind_is_not_fatal(tmp_path, monkeypatch, does):
+    monkeypatch.setattr(trials, "IMPORT_S", 20.0)
+    installed(tmp_path, monkeypatch, PLUGIN.format(does="pass") + f"{does}\n")
     assert trials.fatal_plugin() is None
