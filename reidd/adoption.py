@@ -51,6 +51,7 @@ def adopt(
     images: Sequence[np.ndarray],
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0),
     scalefactor: float = 1.0,
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0),
     swaprb: bool = False,
     crop: bool = False,
     registry: Registry,
@@ -80,7 +81,7 @@ def adopt(
         "swaprb": swaprb,
         "crop": crop,
     }
-    extras: dict[str, Any] = {"licence": licence, "files": [_entry(content, file.name, registry)]}
+    extras: dict[str, Any] = {"licence": licence, "std": list(std), "files": [_entry(content, file.name, registry)]}
     document = {"id": id, "license": licence, "model_parameters": parameters, "reidd": extras}
     with _folder_in_the_making(target) as made:
         (made / file.name).write_bytes(content)

@@ -53,7 +53,11 @@ def added(run, tmp_path, *options, status=0):
 
 
 def test_a_model_of_ones_own_is_added_verified_and_listed(run, tmp_path):
-    assert "me/net: 256 values, ran on DNN/CPU" in added(run, tmp_path, "--rgb", "--mean", "1", "2", "3").stdout
+    assert (
+        "me/net: 256 values, ran on DNN/CPU"
+        in added(run, tmp_path, "--rgb", "--mean", "1", "2", "3", "--std", "2", "2", "1").stdout
+    )
+    assert ModelConfig.from_model_id("me/net").extras.std == (2, 2, 1)
     figures = json.loads(run("verify", "me/net", "--json").stdout)
     assert [(p["engine"], p["agrees"]) for p in figures["pairs"]] == [("DNN", True)]
     assert (tmp_path / "models/me/net/certificate.json").exists()

@@ -110,7 +110,10 @@ def add(
     id: Annotated[str, typer.Option(help="`<publisher>/<name>`: a new one, or of a model that gets a further format.")],
     size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT that the network takes, such as 128x256.")] = None,
     licence: Annotated[str | None, typer.Option(help="The licence of the network, such as Apache-2.0.")] = None,
-    mean: Annotated[tuple[float, float, float], typer.Option(help="Subtracted from each channel.")] = (0, 0, 0),
+    mean: Annotated[
+        tuple[float, float, float], typer.Option(help="Subtracted from each channel, 0 to 255, in the network's order.")
+    ] = (0, 0, 0),
+    std: Annotated[tuple[float, float, float], typer.Option(help="What each channel is divided by then.")] = (1, 1, 1),
     scalefactor: Annotated[float, typer.Option(help="What the result is multiplied by.")] = 1.0,
     rgb: Annotated[bool, typer.Option("--rgb", help="The network takes RGB; without it, BGR.")] = False,
     images: Annotated[
@@ -129,7 +132,7 @@ def add(
     from reidd.plugins import Registry
 
     folders, crops, registry = [folder] if folder else places.model_folders(), _images(images), Registry()
-    pixels_given: dict[str, Any] = {"mean": mean, "scalefactor": scalefactor, "swaprb": rgb}
+    pixels_given: dict[str, Any] = {"mean": mean, "std": std, "scalefactor": scalefactor, "swaprb": rgb}
     if id in available(folders):
         _check_only_a_file(id, size, licence, pixels_given)
         adopted, found = extend(ModelConfig.from_model_id(id, folders), file, images=crops, registry=registry)
@@ -156,7 +159,7 @@ def add(
 
 
 def _check_only_a_file(id: str, size: str | None, licence: str | None, pixels: dict[str, Any]) -> None:
-    if size or licence or pixels != {"mean": (0, 0, 0), "scalefactor": 1.0, "swaprb": False}:
+    if size or licence or pixels != {"mean": (0, 0, 0), "std": (1, 1, 1), "scalefactor": 1.0, "swaprb": False}:
         raise typer.BadParameter(f"{id} has its own size, licence and pixels: give only the file", param_hint="--id")
 
 
