@@ -95,7 +95,7 @@ def objection(model: ModelConfig, file: ModelFile, engine: Engine, accelerator: 
         if measured == (engine, accelerator, checksum(model, file)) and not figures.agrees:
             return (
                 f"its features differ from those of {certificate.reference}: {shortfall(figures, certificate)}; "
-                f"they may not share a gallery, says {FILE_NAME}"
+                f"they may not share a gallery, says {FILE_NAME}; `reidd models verify {model.id}` measures anew"
             )
     return None
 

@@ -93,8 +93,9 @@ def test_a_pair_that_differs_is_kept_apart_with_an_error_that_says_so(model):
     certificates.write(model, certificate(model))
     with pytest.raises(
         BackendUnavailableError, match=r"differ from those of DNN/CPU: worst cosine 0\.930 \(bar 0\.98\)"
-    ):
+    ) as told:
         load(model)
+    assert "`reidd models verify reidd/person` measures anew" in str(told.value)
 
 
 @pytest.mark.parametrize("changes", [{"sha256": "0" * 64}, {"accelerator": Accelerator.EDGE_TPU}, {"agrees": True}])
