@@ -27,6 +27,8 @@ CALLS = "REIDD_CONTRACT_CALLS"
 """Environment variable: how many calls the clause on memory makes; 200 unless set."""
 LEAK_BYTES = 8 << 20
 """What the process may grow in all those calls; reidd's own backends grew by nothing in 1,000 after 50 to warm up."""
+FEW = 20
+"""Files and threads that a runtime may open in all those calls: a leak of one a call is ten times as many."""
 CROWD = MAX_PARTS - 1
 """Crops of a full request less one, so that a file's own batch does not divide them."""
 
@@ -182,15 +184,16 @@ class BackendContract:
         assert golden.cosines(rows, known.embeddings).min() >= golden.WORST_COSINE
 
     def test_its_memory_is_bounded(self, subject: Subject) -> None:
-        """Call after call, the process stays within a few MiB."""
+        """Call after call, the process stays within a few MiB, and opens no files and starts no threads for ever."""
         crop = subject.batch()[:1]
         with subject.load() as backend:
             for _ in range(50):
                 backend.infer(crop)
-            before = _resident_bytes()
+            before, before_open = _resident_bytes(), _files_and_threads()
             for _ in range(int(os.environ.get(CALLS, "200"))):
                 backend.infer(crop)
             assert _resident_bytes() - before < LEAK_BYTES
+            assert _files_and_threads() - before_open < FEW
 
     def test_it_survives_being_loaded_twice(self, subject: Subject) -> None:
         """Two of it work side by side, and the end of one leaves the other alone.
@@ -235,3 +238,7 @@ def contract_table(kept: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
 def _resident_bytes() -> int:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _files_and_threads() -> int:
+    return sum(1 for kind in ("fd", "task") for _ in Path("/proc/self", kind).iterdir())
