@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import msgspec
 from pools import LITE, STICK
 
 from reidd import places, trials
@@ -12,6 +13,7 @@ from reidd.cli.doctor import _at_work, _daemon, _looked
 from reidd.cli.finding import Finding
 from reidd.cli.model_findings import look_at_model
 from reidd.daemon.config import Config
+from reidd.engines import Accelerator, Engine
 from reidd.errors import BackendError
 from reidd.gallery import Gallery
 from reidd.model import ModelConfig
@@ -56,6 +58,8 @@ def test_doctor_says_what_a_daemon_has_to_do_without():
     words = "a pair that ought to run does not: TFLITE/EDGE_TPU: hung for more than 1 s"
     assert found["degraded"] == (False, words)
     assert _at_work(status) == {LITE}
+    by_default = [PairRecord(Engine.TFLITE, Accelerator.DEFAULT, 1)]
+    assert {LITE, STICK} <= _at_work(msgspec.structs.replace(status, pairs=by_default))
 
 
 def test_a_device_that_the_daemon_has_to_itself_is_no_fault(monkeypatch):
@@ -83,6 +87,8 @@ def test_doctor_looks_at_what_is_configured(run, tmp_path):
     ]
     config.write_text('engines = [{ engine = "ONNX_RT", accelerator = "GPU" }]\n')
     assert "ONNX_RT/GPU: no installed plugin brings it" in run("doctor", "--config", config, "--json").stdout
+    config.write_text('engines = [{ engine = "DNN" }]\n')
+    assert "engines" not in [f["what"] for f in json.loads(run("doctor", "--config", config, "--json").stdout)]
     config.write_text('tcp = "0.0.0.0:7340"\n')
     assert "expected tcp://HOST:PORT" in run("doctor", "--config", config, "--json").stdout
     config.write_text("wrokers = 2\n")

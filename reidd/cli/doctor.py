@@ -4,7 +4,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +21,7 @@ from reidd.errors import ReiddError
 if TYPE_CHECKING:
     from reidd.daemon.config import Config
     from reidd.engines import Accelerator, Engine
+    from reidd.plugins import Pair
     from reidd.protocol import StatusReply
 
 MIN_ZMQ = (4, 3, 3)
@@ -128,13 +129,21 @@ def _engines(chosen: "Config") -> Iterator[Finding]:
     """Whether a configured pair is not ready here; no fault while another one is."""
     from reidd.plugins import Registry
 
-    obstacles = {(p.engine, p.accelerator): p.obstacle for p in Registry().pairs()}
+    pairs = Registry().pairs()
     wanted = [(p.engine, p.accelerator) for p in chosen.engines if not p.optional]
-    found = {pair: obstacles.get(pair, "no installed plugin brings it") for pair in wanted}
+    found = {(engine, accelerator): _obstacle(pairs, engine, accelerator) for engine, accelerator in wanted}
     missing = [f"{engine}/{accelerator}: {why}" for (engine, accelerator), why in found.items() if why]
     if missing:
         none = len(missing) == len(found)
         yield Finding("engines", False if none else None, f"configured, but not ready here: {'; '.join(missing)}")
+
+
+def _obstacle(pairs: "Sequence[Pair]", engine: "Engine", accelerator: "Accelerator") -> str | None:
+    """What is in the way of a configured pair; `DEFAULT` is any of the engine's."""
+    meant = [p for p in pairs if p.engine == engine and accelerator in (p.accelerator, "DEFAULT")]
+    if any(p.obstacle is None for p in meant):
+        return None
+    return meant[0].obstacle if meant else "no installed plugin brings it"
 
 
 def _folders(chosen: "Config") -> Iterator[Finding]:
@@ -200,8 +209,11 @@ def _status(endpoint: str) -> "StatusReply | ReiddError":
 
 
 def _at_work(status: "StatusReply | ReiddError") -> "set[tuple[Engine, Accelerator]]":
-    """The pairs that the daemon's workers run."""
-    return set() if isinstance(status, ReiddError) else {(p.engine, p.accelerator) for p in status.pairs if p.workers}
+    """The pairs that the daemon's workers run; `DEFAULT` may be any of the engine's."""
+    from reidd.engines import Accelerator
+
+    pairs = [] if isinstance(status, ReiddError) else [p for p in status.pairs if p.workers]
+    return {(p.engine, a) for p in pairs for a in Accelerator if p.accelerator in (a, Accelerator.DEFAULT)}
 
 
 def _daemon(endpoint: str, status: "StatusReply | ReiddError") -> Iterator[Finding]:
