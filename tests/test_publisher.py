@@ -33,6 +33,12 @@ def test_what_came_after_a_number_is_told_in_order(publisher):
     assert publisher.since(Events(after=5)).complete
 
 
+def test_who_goes_on_from_a_number_of_a_run_before_is_told_that_events_are_missing(publisher):
+    publisher.publish(Event(type="cleared", count=1))
+    answer = publisher.since(Events(after=2))
+    assert (answer.complete, numbers(answer)) == (False, [])
+
+
 def test_events_that_are_no_longer_kept_are_told_to_be_missing(publisher):
     for _ in range(KEPT_EVENTS + 10):
         publisher.publish(Event(type="cleared", count=1))

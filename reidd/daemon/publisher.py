@@ -66,7 +66,8 @@ class Publisher:
         return protocol.EventList(
             request=request.request,
             epoch=self.epoch,
-            complete=request.after + 1 >= oldest_kept,
+            # A number that is still to come is of another run of the daemon, whose events are gone.
+            complete=oldest_kept <= request.after + 1 <= self.seq + 1,
             events=[msgspec.Raw(kept.exact if exact else kept.coarse) for kept in missing],
         )
 

@@ -159,7 +159,7 @@ class StatusReply(Reply, frozen=True, kw_only=True, tag="status"):
 
 
 class EventList(Reply, frozen=True, kw_only=True, tag="events"):
-    """Recent events, oldest first; `complete` is false when older ones are no longer held."""
+    """Recent events, oldest first; `complete` is false when some of those asked for are no longer held."""
 
     epoch: str
     complete: bool
