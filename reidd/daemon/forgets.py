@@ -1,26 +1,26 @@
-"""Requests that a `forget` has overtaken: what was asked before an id was forgotten must not enrol it afterwards."""
+"""Ids that were forgotten lately: requests from before may still be under way, and must not bring them back."""
+
+from collections.abc import Iterable
 
 from reidd import protocol
-from reidd.daemon.changes import Change
-from reidd.errors import UnknownIdError
 
 
 class Forgets:
-    """The ids that were to be forgotten while requests from before may still be under way."""
+    """When ids were forgotten, for as long as a request from before may take."""
 
     def __init__(self) -> None:
-        self._asked: dict[int, float] = {}
+        self._forgotten: dict[int, float] = {}
 
-    def heed(self, change: Change) -> None:
-        """Take changes in the order they are made: remember a `forget`, let all others pass but what it has overtaken.
+    def note(self, ids: Iterable[int], at: float) -> None:
+        """Note that ids were forgotten, on the monotonic clock."""
+        longest_s = protocol.MAX_DEADLINE_MS / 1000
+        recent = {id: before for id, before in self._forgotten.items() if at - before < longest_s}
+        self._forgotten = recent | dict.fromkeys(ids, at)
 
-        Raises:
-            UnknownIdError: an addition that was asked for before its id was to be forgotten.
-        """
-        match change.request:
-            case protocol.Forget(id=id):
-                longest_s = protocol.MAX_DEADLINE_MS / 1000
-                recent = {one: asked for one, asked in self._asked.items() if change.asked - asked < longest_s}
-                self._asked = {**recent, id: change.asked}
-            case protocol.AddToGallery(id=id) if self._asked.get(id, change.asked) > change.asked:
-                raise UnknownIdError(f"id {id} was forgotten after this was asked; ask again to enrol it anew")
+    def overtook(self, id: int, asked: float) -> bool:
+        """Whether an id was forgotten after a request about it was asked."""
+        return self._forgotten.get(id, asked) > asked
+
+    def since(self, asked: float) -> set[int]:
+        """All ids that were forgotten after a request was asked."""
+        return {id for id, at in self._forgotten.items() if at > asked}

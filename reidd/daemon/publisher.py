@@ -11,6 +11,7 @@ import msgspec
 from reidd import protocol
 from reidd.daemon.events import mentions
 from reidd.daemon.feed import Feed
+from reidd.daemon.forgets import Forgets
 from reidd.daemon.rights import coarse_event
 from reidd.protocol import Event
 
@@ -38,15 +39,14 @@ class Publisher:
         self.seq = 0
         self._recent: deque[_Kept] = deque()
         self._recent_bytes = 0
-        self._forgotten: dict[int, float] = {}
+        self._forgets = Forgets()
 
     def publish(self, event: Event, *, asked: float = math.inf) -> None:
         """Send one event to whoever has subscribed to its type; slow subscribers lose messages, nobody waits.
 
         Nothing is said about an id that was forgotten after the event was `asked` for, on the monotonic clock.
         """
-        since_forgotten = {id for id, forgotten in self._forgotten.items() if forgotten > asked}
-        if since_forgotten and mentions(event, since_forgotten):
+        if (forgotten := self._forgets.since(asked)) and mentions(event, forgotten):
             return
         self.seq += 1
         event = msgspec.structs.replace(
@@ -87,10 +87,7 @@ class Publisher:
                 encoded = protocol.encode(blank)
                 self._recent_bytes += len(encoded) - len(self._recent[at].exact)
                 self._recent[at] = _Kept(encoded, encoded)
-        now = time.monotonic()
-        longest_s = protocol.MAX_DEADLINE_MS / 1000
-        recent = {one: forgotten for one, forgotten in self._forgotten.items() if now - forgotten < longest_s}
-        self._forgotten = recent | dict.fromkeys(ids, now)
+        self._forgets.note(ids, time.monotonic())
 
     def _keep(self, event: _Kept) -> None:
         self._recent.append(event)

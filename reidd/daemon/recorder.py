@@ -115,12 +115,14 @@ class Recorder:
             os.eventfd_write(self._done, 1)
 
     def _allowed(self, change: Change, settled: list[Settled]) -> bool:
-        """Whether no `forget` has overtaken a request; else that is what came of it."""
-        try:
-            self._forgets.heed(change)
-        except UnknownIdError as error:
-            settled.append((change, error))
-            return False
+        """Whether no `forget` has overtaken an addition; else that is what came of it."""
+        match change.request:
+            case protocol.Forget(id=id):
+                self._forgets.note([id], change.asked)
+            case protocol.AddToGallery(id=id) if self._forgets.overtook(id, change.asked):
+                error = UnknownIdError(f"id {id} was forgotten after this was asked; ask again to enrol it anew")
+                settled.append((change, error))
+                return False
         return True
 
 
