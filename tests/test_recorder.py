@@ -139,7 +139,7 @@ def test_what_waits_until_its_deadline_is_not_done(recorder, gallery):
 def asked(request, at):
     """A change that was asked for at a time."""
     features = feature(7) if isinstance(request, protocol.AddToGallery) else None
-    return Change(SOMEBODY, request, at + request.deadline_ms / 1000, features)
+    return Change(SOMEBODY._replace(asked=at), request, LATER, features)
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["in one batch", "in two batches"])

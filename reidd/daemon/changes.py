@@ -30,11 +30,6 @@ class Change(NamedTuple):
     outcome: Outcome | None = None
     """How a network got the features, if one had to."""
 
-    @property
-    def asked(self) -> float:
-        """When it came in, on the monotonic clock."""
-        return self.until - self.request.deadline_ms / 1000
-
 
 Settled = tuple[Change, Answer | ReiddError]
 

@@ -19,7 +19,7 @@ Envelope: TypeAlias = tuple[bytes, ...]
 
 
 class Caller(NamedTuple):
-    """Who asked: the way back, who holds the key, and what a repeat of the very request has in common with it."""
+    """Who asked, and when: the way back, who holds the key, what a repeat of the very request has in common with it."""
 
     envelope: Envelope
     remote: bool = False
@@ -29,6 +29,8 @@ class Caller(NamedTuple):
     retry: bytes = b""
     uid: int | None = None
     """The local user, where the kernel tells."""
+    asked: float = 0.0
+    """When the request came in, on the monotonic clock."""
 
     @property
     def connection(self) -> bytes:

@@ -28,11 +28,6 @@ class Job:
     failed_on: list[Pair] = field(default_factory=list)
     """The pairs whose workers were lost over it."""
 
-    @property
-    def asked(self) -> float:
-        """When the request came in, on the monotonic clock."""
-        return self.until - self.request.deadline_ms / 1000
-
     @cached_property
     def frame_bytes(self) -> int:
         """How much memory it takes while it waits."""

@@ -124,7 +124,8 @@ class Server:
 
     def _accept(self, arrival: Arrival) -> None:
         """Take one request in."""
-        caller, header = Caller((arrival.message[0],), arrival.key is not None, uid=arrival.uid), b""
+        caller = Caller((arrival.message[0],), arrival.key is not None, uid=arrival.uid, asked=time.monotonic())
+        header = b""
         try:
             envelope, header, frames = opened(arrival.message)
             caller = caller._replace(envelope=envelope)
@@ -153,7 +154,7 @@ class Server:
         return known is not Repeat.FIRST
 
     def _route(self, client: Caller, request: protocol.AnyRequest, header: bytes, frames: list[bytes]) -> None:
-        until = time.monotonic() + request.deadline_ms / 1000
+        until = client.asked + request.deadline_ms / 1000
         if (features := self._service.given(request, frames)) is not None:
             self._recorder.ask(Change(client, request, until, features))
             return
@@ -195,7 +196,7 @@ class Server:
             return
         if isinstance(job.request, protocol.Load):
             self._unwritten.note(act(job.client, job.request, answer.reply))
-        self._say(job.client, answer, asked=job.asked)
+        self._say(job.client, answer, asked=job.client.asked)
 
     def _tell(self, settled: Sequence[Settled]) -> None:
         """Tell clients what came of what they asked of the gallery; what was changed is on the disk."""
