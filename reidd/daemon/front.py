@@ -4,11 +4,12 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from reidd.daemon.envelope import Caller
 from reidd.daemon.rates import Rates
 from reidd.daemon.requests_socket import requests_socket
+from reidd.daemon.served_socket import Message
 from reidd.daemon.zmtp import Kind, Null
 from reidd.keys import User
 
@@ -19,15 +20,6 @@ OVERFLOW_UID = 65534
 """What the kernel calls users who have no number here, as in a unit with PrivateUsers=yes."""
 MESSAGES_PER_TURN = 64
 """How many requests one turn of the loop takes in from each socket: their changes share one transaction."""
-
-
-class Arrival(NamedTuple):
-    """One message as it came, and the public key of whoever sent it; no key: somebody on this machine."""
-
-    message: list[bytes]
-    key: bytes | None = None
-    uid: int | None = None
-    """The local user who sent it, where the kernel tells."""
 
 
 class Front:
@@ -57,13 +49,12 @@ class Front:
         """The names of the keys that are let in over tcp."""
         return self.door.key_names if self.door else []
 
-    def arrivals(self) -> Iterator[Arrival]:
+    def messages(self) -> Iterator[Message]:
         """What has come, as much as one turn takes in."""
-        for frames, uid, _ in self._local.messages(MESSAGES_PER_TURN):
-            yield Arrival(frames, uid=None if uid == OVERFLOW_UID else uid)
+        for message in self._local.messages(MESSAGES_PER_TURN):
+            yield message._replace(uid=None) if message.uid == OVERFLOW_UID else message
         if self.door is not None:
-            for frames, _, key in self.door.messages(MESSAGES_PER_TURN):
-                yield Arrival(frames, key)
+            yield from self.door.messages(MESSAGES_PER_TURN)
 
     def user(self, key: bytes | None) -> User | None:
         """Whoever holds a key, and has one more request in hand; None for somebody on this machine.

@@ -40,11 +40,13 @@ class Room(NamedTuple):
 
 
 class Message(NamedTuple):
-    """What a client said, behind the name of its connection; which local user that is, or which key it holds."""
+    """What a client said, behind the name of its connection."""
 
     frames: list[bytes]
     uid: int | None
+    """The local user who sent it, where the kernel tells."""
     key: bytes | None
+    """The public key that its sender holds; None for somebody on this machine."""
 
 
 class ServedSocket:

@@ -15,7 +15,7 @@ from reidd.daemon.auditing import Unwritten, act, key_acts
 from reidd.daemon.changes import Change, Settled, unforeseen
 from reidd.daemon.envelope import Caller, opened
 from reidd.daemon.events import loaded, published
-from reidd.daemon.front import Arrival, Front
+from reidd.daemon.front import Front
 from reidd.daemon.housekeeping import Housekeeping
 from reidd.daemon.jobs import Job, Outcome
 from reidd.daemon.notify import Watchdog
@@ -25,6 +25,7 @@ from reidd.daemon.publisher import Publisher
 from reidd.daemon.recorder import Recorder
 from reidd.daemon.retries import WINDOW_S, Repeat, Retries, key_of
 from reidd.daemon.rights import check, coarse_reply, may_see_scores
+from reidd.daemon.served_socket import Message
 from reidd.daemon.status import status
 from reidd.errors import BackendError, BusyError, ReiddError, RequestError
 from reidd.gallery import Act, Gallery
@@ -110,8 +111,8 @@ class Server:
             self._front.door.turn(now)
             self._unwritten.note(*key_acts(self._front.door.news()))
         self._publisher.feed.turn()
-        for arrival in self._front.arrivals():
-            self._accept(arrival)
+        for message in self._front.messages():
+            self._accept(message)
         self._tell(self._recorder.begin())
 
     def _tick(self, now: float) -> list[Outcome]:
@@ -122,14 +123,14 @@ class Server:
         self._tell(self._recorder.overdue())
         return self._pool.tick()
 
-    def _accept(self, arrival: Arrival) -> None:
+    def _accept(self, message: Message) -> None:
         """Take one request in."""
-        caller = Caller((arrival.message[0],), arrival.key is not None, uid=arrival.uid, asked=time.monotonic())
+        caller = Caller((message.frames[0],), message.key is not None, uid=message.uid, asked=time.monotonic())
         header = b""
         try:
-            envelope, header, frames = opened(arrival.message)
+            envelope, header, frames = opened(message.frames)
             caller = caller._replace(envelope=envelope)
-            caller = caller._replace(user=self._front.user(arrival.key))
+            caller = caller._replace(user=self._front.user(message.key))
             request = protocol.decode_request(header)
             check(caller.user, request)
             if len(frames) != len(request.frames):
