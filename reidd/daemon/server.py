@@ -136,8 +136,7 @@ class Server:
             if len(frames) != len(request.frames):
                 came = len(frames) if len(frames) <= protocol.MAX_PARTS else f"more than {protocol.MAX_PARTS}"
                 raise RequestError(f"{len(request.frames)} parts are described but {came} frames came")
-            if request.changes_gallery:
-                caller = caller._replace(retry=key_of(request, frames, caller.user))
+            caller = caller._replace(retry=key_of(request, frames, caller.user))
             if not self._repeated(caller):
                 self._route(caller, request, header, frames)
         except ReiddError as error:
