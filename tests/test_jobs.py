@@ -124,4 +124,4 @@ def test_jobs_whose_time_is_up_leave_the_line():
 def test_images_are_counted_by_their_boxes_and_features_by_their_rows():
     parts = [protocol.Encoded(), protocol.Encoded(boxes=[[0, 0, 9, 9], [1, 1, 9, 9]]), protocol.Feature(shape=(3, 96))]
     asked = Job(Caller((b"",)), protocol.ExtractFeatures(parts=parts), b"", [], 0)
-    assert (asked.images, asked.probes) == (3, 6)
+    assert (asked.request.images, asked.probes) == (3, 6)

@@ -91,7 +91,7 @@ class Batch:
 
 def _with_pair(answer: Answer, outcome: Outcome) -> Answer:
     """Say which pair made the features, if a network did."""
-    if outcome.served is None or not outcome.job.images:
+    if outcome.served is None or not outcome.job.request.images:
         return answer
     pair = {
         "engine": outcome.served.engine,

@@ -34,14 +34,9 @@ class Job:
         return sum(map(len, self.frames))
 
     @property
-    def images(self) -> int:
-        """How many images the network will see."""
-        return sum(len(p.boxes or [()]) for p in self.request.frames if not isinstance(p, protocol.Feature))
-
-    @property
     def probes(self) -> int:
         """How many images and features it is about: to search for one may take as long as an image."""
-        return self.images + sum(p.shape[0] for p in self.request.frames if isinstance(p, protocol.Feature))
+        return self.request.images + self.request.rows
 
 
 class Outcome(NamedTuple):

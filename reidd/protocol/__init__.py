@@ -52,7 +52,7 @@ from reidd.protocol.limits import (
     Version,
 )
 from reidd.protocol.ops import OPS, AnyRequest
-from reidd.protocol.parts import Box, Boxes, Encoded, Feature, Part, Parts, Pixels
+from reidd.protocol.parts import Box, Boxes, Encoded, Feature, Part, Parts, Pixels, images_in
 from reidd.protocol.records import (
     ExplanationRecord,
     ForgottenRecord,
@@ -179,6 +179,7 @@ __all__ = [
     "decode_request",
     "encode",
     "failed",
+    "images_in",
     "raised",
     "request_id",
 ]

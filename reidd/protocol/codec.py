@@ -12,7 +12,6 @@ from reidd.engines import Accelerator, Engine
 from reidd.errors import BusyError, IdError, ReiddError, RequestError, UnknownOpError, UnknownVersionError
 from reidd.protocol.limits import MAX_HEADER_BYTES, MAX_ID, MAX_PARTS, MAX_REQUEST_ID, MAX_ROWS, VERSION
 from reidd.protocol.ops import OPS, AnyRequest
-from reidd.protocol.parts import Feature
 from reidd.protocol.replies import AnyReply, Failed
 
 NAMES = {"kind": ("encoded", "pixels", "feature"), "engine": tuple(Engine), "accelerator": tuple(Accelerator)}
@@ -116,12 +115,10 @@ def checked_text(text: str, name: str, refusal: type[RequestError] = RequestErro
 
 
 def _check_amount(request: AnyRequest) -> None:
-    rows = sum(part.shape[0] for part in request.frames if isinstance(part, Feature))
-    images = sum(len(part.boxes or [()]) for part in request.frames if not isinstance(part, Feature))
-    if rows > MAX_ROWS:
-        raise RequestError(f"parts: {rows} feature rows; expected at most {MAX_ROWS} in one request")
-    if images > MAX_PARTS:
-        raise RequestError(f"parts: {images} images; expected at most {MAX_PARTS} in one request")
+    if request.rows > MAX_ROWS:
+        raise RequestError(f"parts: {request.rows} feature rows; expected at most {MAX_ROWS} in one request")
+    if request.images > MAX_PARTS:
+        raise RequestError(f"parts: {request.images} images; expected at most {MAX_PARTS} in one request")
 
 
 def _request_error(text: str) -> RequestError:

@@ -32,3 +32,8 @@ class Feature(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind",
 
 Part: TypeAlias = Encoded | Pixels | Feature
 Parts = Annotated[list[Part], Meta(max_length=MAX_PARTS)]
+
+
+def images_in(part: Part) -> int:
+    """How many images a frame holds: one, or one for each box within it."""
+    return 0 if isinstance(part, Feature) else len(part.boxes or [()])

@@ -16,7 +16,7 @@ from reidd.protocol.limits import (
     TopK,
     Version,
 )
-from reidd.protocol.parts import Part, Parts
+from reidd.protocol.parts import Feature, Part, Parts, images_in
 from reidd.protocol.records import ResultRecord
 
 
@@ -34,6 +34,16 @@ class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
     def frames(self) -> list[Part]:
         """What the frames behind the header hold."""
         return list(getattr(self, "parts", ()))
+
+    @property
+    def images(self) -> int:
+        """How many images they hold."""
+        return sum(map(images_in, self.frames))
+
+    @property
+    def rows(self) -> int:
+        """How many rows of features they hold."""
+        return sum(part.shape[0] for part in self.frames if isinstance(part, Feature))
 
 
 class ExtractFeatures(Request, frozen=True, kw_only=True, tag="extract_features"):

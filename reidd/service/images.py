@@ -46,9 +46,9 @@ class ImageService:
             if isinstance(part, protocol.Feature):
                 rows.append(self._checked(float32_rows(part.shape, frame)))
             else:
-                images_of_part = len(part.boxes or [()])
-                rows.append(extracted[at : at + images_of_part])
-                at += images_of_part
+                count = protocol.images_in(part)
+                rows.append(extracted[at : at + count])
+                at += count
         return np.concatenate(rows)
 
     def _extracted(self, given: Sequence[tuple[protocol.Part, Frame]], flip: bool) -> np.ndarray:
