@@ -7,10 +7,10 @@ import pytest
 from curve import Client, unframed
 from nacl.bindings import crypto_box, crypto_box_keypair, crypto_scalarmult_base
 
-from reidd.daemon.curve import Curve, Pair
+from reidd.daemon.curve import Curve, KeyPair
 from reidd.daemon.zmtp import COMMAND, MORE, Kind, OutOfLineError
 
-SERVER = Pair(*crypto_box_keypair())
+SERVER = KeyPair(*crypto_box_keypair())
 LOW_ORDER = [bytes(32), b"\1" + bytes(31), bytes([0xEC]) + b"\xff" * 30 + b"\x7f"]
 
 

@@ -4,11 +4,11 @@ import pytest
 from curve import GREETING, Client, framed, unframed
 from nacl.bindings import crypto_box_keypair
 
-from reidd.daemon.curve import Curve, Pair
+from reidd.daemon.curve import Curve, KeyPair
 from reidd.daemon.hearing import Hearing
 from reidd.daemon.zmtp import COMMAND, LONG, Kind, Limits, OutOfLineError
 
-SERVER = Pair(*crypto_box_keypair())
+SERVER = KeyPair(*crypto_box_keypair())
 LIMITS = Limits(frames=4, hang_up_frames=20, frame_bytes=2 << 20, message_bytes=3 << 20)
 
 

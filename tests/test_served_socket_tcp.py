@@ -13,12 +13,12 @@ from served import LIMITS, ROOM, come, serve
 from zmtp import COMMAND, LONG
 
 from reidd.daemon import served_socket
-from reidd.daemon.curve import Curve, Pair
+from reidd.daemon.curve import Curve, KeyPair
 from reidd.daemon.hearing import Hearing
 from reidd.daemon.served_socket import ServedSocket
 from reidd.daemon.zmtp import Kind
 
-SERVER = Pair(*crypto_box_keypair())
+SERVER = KeyPair(*crypto_box_keypair())
 
 
 @pytest.fixture

@@ -33,14 +33,14 @@ NOT_ALLOWED = b"\x03400"
 """ZAP's word (spec/27) for who is not on the allow-list; libzmq's clients do not come again then."""
 
 
-class Pair(NamedTuple):
+class KeyPair(NamedTuple):
     """The server's long-term keys."""
 
     public: bytes
     secret: bytes
 
     def __repr__(self) -> str:
-        return "Pair(...)"
+        return "KeyPair(...)"
 
 
 class Curve:
@@ -50,7 +50,7 @@ class Curve:
     first_words = zmtp.greeting(name, as_server=True)
     wrapping_bytes = len(MESSAGE) + NONCE_BYTES + BOX_BYTES + 1
 
-    def __init__(self, kind: Kind, server: Pair, allows: Callable[[bytes], bool]):
+    def __init__(self, kind: Kind, server: KeyPair, allows: Callable[[bytes], bool]):
         """Take what a client's long-term public key is asked about before it comes in."""
         self._kind, self._server, self._allows = kind, server, allows
         self.ready = False

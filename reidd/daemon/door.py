@@ -226,13 +226,13 @@ def _curve(keyring: Keyring) -> Callable[[Kind, Callable[[bytes], bool]], Callab
         ConfigError: the library that encrypts is not installed.
     """
     try:
-        from reidd.daemon.curve import Curve, Pair
+        from reidd.daemon.curve import Curve, KeyPair
     except ImportError:
         raise ConfigError(
             "tcp is configured, and the library that its connections are encrypted with is not installed: "
             "pip install 'reidd[tcp]'"
         ) from None
-    server = Pair(z85.decode(keyring.server.public), z85.decode(keyring.server.secret))
+    server = KeyPair(z85.decode(keyring.server.public), z85.decode(keyring.server.secret))
     return lambda kind, allows: lambda: Curve(kind, server, allows)
 
 

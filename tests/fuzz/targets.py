@@ -7,7 +7,7 @@ import curve as by_hand
 from nacl.bindings import crypto_box_afternm, crypto_box_keypair
 
 from reidd import images, protocol
-from reidd.daemon.curve import Curve, Pair
+from reidd.daemon.curve import Curve, KeyPair
 from reidd.daemon.envelope import opened
 from reidd.daemon.hearing import Hearing
 from reidd.daemon.retries import key_of
@@ -18,7 +18,7 @@ from reidd.keys import Role, User
 
 FRAME_END = b"\0\0\0"
 LIMITS = Limits(frames=4, hang_up_frames=20, frame_bytes=100_000, message_bytes=150_000)
-SERVER = Pair(*crypto_box_keypair())
+SERVER = KeyPair(*crypto_box_keypair())
 STRANGER = User("stranger", frozenset({Role.QUERY}))
 
 
