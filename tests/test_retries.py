@@ -59,7 +59,7 @@ def test_what_failed_may_be_tried_again():
 
 
 def test_after_the_window_it_is_a_new_change():
-    retries, key = Retries(window_s=60), key_of(REMOVE, [])
+    retries, key = Retries(), key_of(REMOVE, [])
     retries.noted(key, A, 0)
     retries.finished(key, b"answer", 20)
     assert retries.noted(key, A, 79.9) == b"answer"
@@ -67,7 +67,7 @@ def test_after_the_window_it_is_a_new_change():
 
 
 def test_a_change_that_takes_longer_than_the_window_is_made_once_and_all_who_asked_are_answered():
-    retries, key = Retries(window_s=60), key_of(REMOVE, [])
+    retries, key = Retries(), key_of(REMOVE, [])
     retries.noted(key, A, 0)
     retries.noted(key, B, 59)
     assert retries.noted(key, C, 599) is Repeat.UNDER_WAY

@@ -32,13 +32,12 @@ class _Answer(NamedTuple):
 class Retries:
     """Changes that are under way or were made in the last minute, by their request id and content."""
 
-    def __init__(self, window_s: float = WINDOW_S, known: Mapping[bytes, bytes] | None = None, now: float = 0.0):
+    def __init__(self, known: Mapping[bytes, bytes] | None = None, now: float = 0.0):
         """Begin with the answers that are `known` from before this process."""
-        self._window_s = window_s
         self._under_way: dict[bytes, list[Caller]] = {}
         """However long they take; with those who repeat them."""
         # In the order they were given, which is the order they grow old in.
-        self._answers = {key: _Answer(now + window_s, reply) for key, reply in (known or {}).items()}
+        self._answers = {key: _Answer(now + WINDOW_S, reply) for key, reply in (known or {}).items()}
 
     def noted(self, key: bytes, client: Caller, now: float) -> bytes | Repeat:
         """Return the answer to a repeat, or say that it is the first, or that the first is under way.
@@ -61,7 +60,7 @@ class Retries:
         if others is None:
             return []
         if reply is not None:
-            self._answers[key] = _Answer(now + self._window_s, reply)
+            self._answers[key] = _Answer(now + WINDOW_S, reply)
         return others
 
     def _forget_old(self, now: float) -> None:
