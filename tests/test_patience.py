@@ -43,14 +43,14 @@ def worker(*, image_s=None, images=0, features=0, trying=PAIR, status=None) -> W
     ],
 )
 def test_silence_is_borne_so_long_and_no_longer(options, limit_s, words):
-    assert Patience().complaint(worker(**options), 100 + limit_s - 0.01) is None
-    assert Patience().complaint(worker(**options), 100 + limit_s + 0.01) == words
+    assert Patience(hang_s=1.0).complaint(worker(**options), 100 + limit_s - 0.01) is None
+    assert Patience(hang_s=1.0).complaint(worker(**options), 100 + limit_s + 0.01) == words
 
 
 def test_an_idle_worker_may_be_silent_for_ever():
-    assert Patience().complaint(worker(image_s=0.005), 1e9) is None
+    assert Patience(hang_s=1.0).complaint(worker(image_s=0.005), 1e9) is None
 
 
 @pytest.mark.parametrize(("status", "words"), [(-9, "died (SIGKILL)"), (1, "died (status 1)")])
 def test_a_death_is_told_by_its_signal(status, words):
-    assert Patience().complaint(worker(status=status), 100) == words
+    assert Patience(hang_s=1.0).complaint(worker(status=status), 100) == words

@@ -19,14 +19,14 @@ from reidd.daemon.front import Front
 from reidd.daemon.ladder import Rung
 from reidd.daemon.notify import managed, notify
 from reidd.daemon.orders import Orders, Pair
-from reidd.daemon.patience import HANG_S, Patience
-from reidd.daemon.pool import MAX_PAUSE_S, Pool
+from reidd.daemon.patience import Patience
+from reidd.daemon.pool import Pool
 from reidd.daemon.publisher import Publisher
 from reidd.daemon.rates import Rates
 from reidd.daemon.server import Server
 from reidd.daemon.sockets import Addresses, bound, check_files, inherited
 from reidd.daemon.zmtp import Kind, Null
-from reidd.errors import BackendUnavailableError, ConfigError
+from reidd.errors import BackendUnavailableError
 from reidd.gallery import Gallery, key
 from reidd.model import ModelConfig
 
@@ -39,7 +39,6 @@ START_POLL_S = 0.05
 RETRY_S = 30
 """Between one start without a pair that runs and the next: each takes seconds of the processor and lines of the log."""
 MOST_DIM = 2048
-AUDIT_DAYS = 365.0
 
 
 class Settings(NamedTuple):
@@ -53,20 +52,20 @@ class Settings(NamedTuple):
     workers: int
     threads: int
     capacity: int
-    max_distance: float | None = None
+    max_distance: float | None
     """Farther than this cosine distance, in [0, 2], is unknown, unless a request says otherwise; None: no verdict."""
-    hang_s: float = HANG_S
-    max_pause_s: float = MAX_PAUSE_S
-    tcp: Addresses | None = None
-    audit_days: float = AUDIT_DAYS
+    hang_s: float
+    max_pause_s: float
+    tcp: Addresses | None
+    audit_days: float
     """How long entries of the audit log are kept."""
-    keys: Path | None = None
-    """The folder of keys, without which tcp is not served."""
-    rates: Rates | None = None
+    keys: Path
+    """The folder of keys, for tcp."""
+    rates: Rates
     """How often a key may ask over tcp."""
-    gallery_key: Path | None = None
+    gallery_key: Path | None
     """The file with the key that the stored gallery is encrypted with."""
-    old_gallery_key: Path | None = None
+    old_gallery_key: Path | None
     """The file with the key that it was encrypted with before."""
 
 
@@ -147,7 +146,7 @@ def _server(stack: ExitStack, settings: Settings, asked_to_stop: Signals, wakeup
         log.warning("stored gallery: %s", sentence)
     _wait_for_worker(pool, asked_to_stop)
     door = _door(stack, settings)
-    front = stack.enter_context(closing(Front(requests, door, settings.rates or Rates())))
+    front = stack.enter_context(closing(Front(requests, door, settings.rates)))
     feed = stack.enter_context(closing(Feed(analytics, partial(Null, Kind.PUB))))
     server = Server(
         front=front,
@@ -196,8 +195,6 @@ def _door(stack: ExitStack, settings: Settings) -> "Door | None":
     """Open tcp, last of all: until the loop runs nobody would answer its handshakes."""
     if settings.tcp is None:
         return None
-    if settings.keys is None:
-        raise ConfigError("tcp needs a folder of keys; make one with `reidd keys new NAME`")
     # Here, for it takes libraries that most daemons do without.
     from reidd.daemon.door import Door
 

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from reidd.daemon.jobs import Job
 from reidd.daemon.process import Worker
 
-HANG_S = 1.0
-"""For one image. Half of a request's usual time, so that the other half is left for the next pair."""
 HANG_PER_PROBE_S = 0.25
 """What each further image of a request may add, or feature: to search 100,000 rows takes a small board 0.05 s."""
 SLOW_FACTOR = 20
@@ -22,8 +20,8 @@ LOAD_S = 30.0
 class Patience:
     """The limits, as configured."""
 
-    hang_s: float = HANG_S
-    load_s: float = LOAD_S
+    hang_s: float
+    """For one image. Half of a request's usual time leaves the other half for the next pair."""
 
     def complaint(self, worker: Worker, now: float) -> str | None:
         """What a worker is to be given up for, as words for the log, or None."""
@@ -42,7 +40,7 @@ class Patience:
 
     def _limit_s(self, worker: Worker) -> float | None:
         if worker.ready is None:
-            return START_S if worker.trying is None else self.load_s
+            return START_S if worker.trying is None else LOAD_S
         if worker.job is None:
             return None
         probes = max(1, worker.job.probes)

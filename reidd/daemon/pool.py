@@ -22,7 +22,6 @@ from reidd.errors import BackendError, BackendUnavailableError, DeadlineError
 log = logging.getLogger(__name__)
 
 MAX_WAITING = 256
-MAX_PAUSE_S = 30.0
 
 
 class Pool:
@@ -38,8 +37,8 @@ class Pool:
         size: int,
         rungs: Sequence[Rung],
         *,
-        patience: Patience = Patience(),  # noqa: B008  (frozen)
-        max_pause_s: float = MAX_PAUSE_S,
+        patience: Patience,
+        max_pause_s: float,
         max_waiting: int = MAX_WAITING,
     ):
         self.ladder = Ladder(list(rungs), max_pause_s)
