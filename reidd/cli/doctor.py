@@ -147,11 +147,7 @@ def _obstacle(pairs: "Sequence[Pair]", engine: "Engine", accelerator: "Accelerat
 
 
 def _folders(chosen: "Config") -> Iterator[Finding]:
-    from reidd import places
-
-    runtime = Path(chosen.runtime_folder) if chosen.runtime_folder else places.runtime_folder()
-    state = Path(chosen.state_folder) if chosen.state_folder else places.state_folder()
-    for what, folder in (("runtime folder", runtime), ("state folder", state)):
+    for what, folder in (("runtime folder", chosen.runtime), ("state folder", chosen.state)):
         # os.path, for Path.exists raises where a folder above may not be looked into.
         nearest = next(p for p in (folder, *folder.parents) if os.path.exists(p))  # noqa: PTH110
         fine = os.access(nearest, os.W_OK | os.X_OK)
@@ -161,7 +157,6 @@ def _folders(chosen: "Config") -> Iterator[Finding]:
 
 def _keys(chosen: "Config") -> Iterator[Finding]:
     """Whether somebody, and only somebody with a key, would be let in over tcp."""
-    from reidd import places
     from reidd.daemon.sockets import host_and_port
     from reidd.keys import Keyring
 
@@ -173,7 +168,7 @@ def _keys(chosen: "Config") -> Iterator[Finding]:
     except ReiddError as error:
         yield Finding("tcp", False, str(error))
     try:
-        users = Keyring.read(Path(chosen.keys_folder) if chosen.keys_folder else places.keys_folder()).users
+        users = Keyring.read(chosen.keys).users
     except ReiddError as error:
         yield Finding("keys", False, str(error))
     else:

@@ -90,7 +90,4 @@ def _folder(given: Path | None, config: Path | None) -> Path:
     from reidd import places
     from reidd.daemon.config import read
 
-    if given is not None:
-        return given
-    configured = read(config, places.configuration_files()).keys_folder
-    return Path(configured) if configured else places.keys_folder()
+    return given or read(config, places.configuration_files()).keys

@@ -66,7 +66,7 @@ def _store(model: "ModelConfig", chosen: "Config") -> Iterator[Finding]:
     from reidd import places
     from reidd.gallery import noted_space
 
-    path = (Path(chosen.state_folder) if chosen.state_folder else places.state_folder()) / places.STORE
+    path = chosen.state / places.STORE
     if (space := noted_space(path)) not in (None, model.feature_space().hex()):
         words = f"{path} holds features of another model than {model.id} ({str(space)[:12]})"
         yield Finding("stored gallery", False, f"{words}; go back to that model, or move the file away and enrol anew")

@@ -46,8 +46,8 @@ def serve(
     run(
         Settings(
             model=used,
-            runtime=runtime_folder or _path(chosen.runtime_folder) or places.runtime_folder(),
-            state=state_folder or _path(chosen.state_folder) or places.state_folder(),
+            runtime=runtime_folder or chosen.runtime,
+            state=state_folder or chosen.state,
             rungs=[Rung((pair.engine, pair.accelerator), optional=pair.optional) for pair in chosen.engines],
             workers=workers or chosen.workers,
             threads=chosen.threads,
@@ -57,7 +57,7 @@ def serve(
             max_pause_s=chosen.max_pause_s,
             audit_days=chosen.audit_days,
             tcp=_addresses(chosen),
-            keys=_path(chosen.keys_folder) or places.keys_folder(),
+            keys=chosen.keys,
             rates=Rates(chosen.tcp_rate, chosen.tcp_burst),
             gallery_key=_path(chosen.gallery_key) or places.credential("gallery-key"),
             old_gallery_key=_path(chosen.old_gallery_key) or places.credential("old-gallery-key"),
@@ -83,7 +83,7 @@ def restore(
     saved = archive.load(path)
     if saved.space != _model(model or chosen.model, chosen).feature_space():
         raise FeatureSpaceError(f"{path} holds features of another network or preprocessing; enrol from images again")
-    state = state_folder or _path(chosen.state_folder) or places.state_folder()
+    state = state_folder or chosen.state
     os.umask(0o027)
     folders.claim(state, "--state-folder")
     dim = saved.rows.features.shape[1]

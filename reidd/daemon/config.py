@@ -11,6 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from reidd import places
 from reidd.daemon.rates import BURST, PER_S
 from reidd.engines import Accelerator, Engine
 from reidd.errors import ConfigError
@@ -76,17 +77,32 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     state_folder: str | None = None
     """The durable gallery; by default systemd's, /var/lib/reidd for root, or the user's state folder."""
 
+    @property
+    def runtime(self) -> Path:
+        """The folder of sockets and ring."""
+        return Path(self.runtime_folder) if self.runtime_folder else places.runtime_folder()
 
-def read(given: Path | None, places: Iterable[Path]) -> Config:
-    """Read the configuration that is named, else the first of these places that exists, else take the defaults."""
-    path = found(given, places)
+    @property
+    def state(self) -> Path:
+        """The folder of the durable gallery."""
+        return Path(self.state_folder) if self.state_folder else places.state_folder()
+
+    @property
+    def keys(self) -> Path:
+        """The folder of the server's key and of those who are let in over tcp."""
+        return Path(self.keys_folder) if self.keys_folder else places.keys_folder()
+
+
+def read(given: Path | None, files: Iterable[Path]) -> Config:
+    """Read the configuration that is named, else the first of these files that exists, else take the defaults."""
+    path = found(given, files)
     return parse(path) if path else Config()
 
 
-def found(given: Path | None, places: Iterable[Path]) -> Path | None:
-    """Which file is read: the one that is named, else the first of these places where this user sees one."""
+def found(given: Path | None, files: Iterable[Path]) -> Path | None:
+    """Which file is read: the one that is named, else the first of these that this user sees."""
     # Not Path.is_file, which raises where the folder is closed to this user: the machine's is, to most.
-    return given or next((place for place in places if os.path.isfile(place)), None)  # noqa: PTH113
+    return given or next((file for file in files if os.path.isfile(file)), None)  # noqa: PTH113
 
 
 def parse(path: Path) -> Config:
