@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 64, 128
 MARGIN, LINE = 8, 15
 COLUMNS = 4
-PAPER, INK, GREEN, RED, GREY = (255, 255, 255), (40, 40, 40), (60, 160, 40), (40, 40, 210), (170, 170, 170)
+PAPER = 255
+INK, GREEN, RED, GREY = (40, 40, 40), (60, 160, 40), (40, 40, 210), (170, 170, 170)
 
 
 def write_contact_sheet(path: Path, questions: Sequence["Question"]) -> None:
@@ -22,9 +23,9 @@ def write_contact_sheet(path: Path, questions: Sequence["Question"]) -> None:
     import cv2
 
     panels = [_panel(question) for question in questions]
-    panels += [np.full_like(panels[0], 255)] * (-len(panels) % COLUMNS)
+    panels += [np.full_like(panels[0], PAPER)] * (-len(panels) % COLUMNS)
     rows = [np.hstack(panels[at : at + COLUMNS]) for at in range(0, len(panels), COLUMNS)]
-    legend = np.full((2 * LINE + MARGIN, rows[0].shape[1], 3), 255, np.uint8)
+    legend = np.full((2 * LINE + MARGIN, rows[0].shape[1], 3), PAPER, np.uint8)
     _write(
         legend,
         "left: the query, framed green when its nearest id is right, else red (a stranger is right as unknown)",
@@ -44,13 +45,13 @@ def _panel(question: "Question") -> np.ndarray:
     cells = [_cell(question.path, who, str(question.answer.verdict or ""), GREEN if question.right else RED)]
     cells += [_cell(crop, f"id {named}", f"{distance:.3f}", GREY) for crop, named, distance in question.nearest]
     panel = np.hstack(cells)
-    return np.pad(panel, ((0, MARGIN), (0, 2 * MARGIN), (0, 0)), constant_values=255)
+    return np.pad(panel, ((0, MARGIN), (0, 2 * MARGIN), (0, 0)), constant_values=PAPER)
 
 
 def _cell(path: Path, first: str, second: str, colour: tuple[int, int, int]) -> np.ndarray:
     import cv2
 
-    cell = np.full((HEIGHT + 2 * LINE + 2 * MARGIN, WIDTH + MARGIN, 3), 255, np.uint8)
+    cell = np.full((HEIGHT + 2 * LINE + 2 * MARGIN, WIDTH + MARGIN, 3), PAPER, np.uint8)
     image = cv2.imread(str(path))
     if image is None:
         raise ImageError(f"{path}: cannot be read as an image")
