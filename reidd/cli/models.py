@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reidd.cli import show
+from reidd.cli.image_files import SUFFIXES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -169,7 +170,7 @@ def _images(folder: Path | None) -> "list[np.ndarray]":
     from reidd.errors import ConfigError
 
     folder = folder or places.sample_folder()
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
     if len(files) < MIN_IMAGES:
         raise ConfigError(f"{folder}: holds {len(files)} JPEG or PNG files; expected {MIN_IMAGES} or more, to compare")
     taken = min(len(files), MAX_IMAGES)
