@@ -155,6 +155,12 @@ def shown(value: object) -> str:
     return text if len(text) <= 80 and "\n" not in text else f"a long {type(value).__name__}"
 
 
+def located(error: Exception) -> tuple[str, str]:
+    """What msgspec says is wrong, and the key at which it is, such as "size[0]"; "" for the whole document."""
+    what, _, where = str(error).partition(" - at `$")
+    return what, where.strip("`").lstrip(".")
+
+
 def codes() -> dict[str, type[ReiddError]]:
     """Every error by its code: how a client turns a reply back into an exception."""
     found: dict[str, type[ReiddError]] = {}

@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from reidd import places
 from reidd.colors import checked_colors, generated_colors
-from reidd.errors import ConfigError, UnknownModelError, shown
+from reidd.errors import ConfigError, UnknownModelError, located, shown
 from reidd.model_files import content, is_there, lines
 
 FILE_NAME = "alwaysai.model.json"
@@ -97,7 +97,8 @@ class ModelConfig:
         try:
             document = msgspec.convert(raw, _Document)
         except msgspec.ValidationError as error:
-            raise ConfigError(f"{self.origin}: {_plain(error)}") from None
+            what, key = located(error)
+            raise ConfigError(f"{self.origin}: {f'{key}: ' if key else ''}{what}") from None
         self.id, self.parameters, self.extras = document.id, document.model_parameters, document.reidd
         self.licence = self.extras.licence or (str(document.license) if document.license else None)
         self._check()
@@ -226,10 +227,3 @@ def _json(path: Path) -> Any:
         return msgspec.json.decode(content(path, f"a model's {FILE_NAME}"))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: {error}") from None
-
-
-def _plain(error: msgspec.ValidationError) -> str:
-    """Turn "Expected `int`, got `str` - at `$.model_parameters.size[0]`" into "model_parameters.size[0]: ..."."""
-    text, _, where = str(error).partition(" - at `$")
-    key = where.strip("`").lstrip(".")
-    return f"{key}: {text}" if key else text

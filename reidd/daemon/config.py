@@ -14,7 +14,7 @@ from msgspec import Meta
 from reidd import places
 from reidd.daemon.rates import BURST, PER_S
 from reidd.engines import Accelerator, Engine
-from reidd.errors import ConfigError
+from reidd.errors import ConfigError, located
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -128,8 +128,7 @@ def parse(path: Path) -> Config:
     try:
         return msgspec.convert(raw, Config)
     except msgspec.ValidationError as error:
-        text, _, where = str(error).partition(" - at `$")
-        key = where.strip("`").lstrip(".")
+        text, key = located(error)
         raise ConfigError(f"{path}: {key}: {text}{_meant(text, key)}") from None
 
 

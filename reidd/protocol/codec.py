@@ -45,7 +45,7 @@ def decode_request(header: bytes) -> AnyRequest:
     try:
         request: AnyRequest = _requests.decode(header)
     except msgspec.ValidationError as error:
-        raise _request_error(str(error)) from None
+        raise _request_error(error) from None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise RequestError(f"header is no JSON object: {error}") from None
     _check_amount(request)
@@ -121,9 +121,8 @@ def _check_amount(request: AnyRequest) -> None:
         raise RequestError(f"parts: {request.images} images; expected at most {MAX_PARTS} in one request")
 
 
-def _request_error(text: str) -> RequestError:
-    what, _, where = text.partition(" - at `$")
-    key = where.strip("`").lstrip(".")
+def _request_error(error: msgspec.ValidationError) -> RequestError:
+    what, key = errors.located(error)
     if key == "v":
         return UnknownVersionError(f"v: {what}; this daemon speaks version {VERSION}")
     if key == "op" or "missing required field `op`" in what:
