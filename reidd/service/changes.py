@@ -45,8 +45,7 @@ class GalleryService:
                 return self._limit(request)
             case protocol.SetLabel():
                 self._gallery.set_label(request.id, request.label)
-                event = Event(type="labelled", id=request.id, label=request.label)
-                return Answer(protocol.Done(request=request.request), events=(event,))
+                return _done(request, Event(type="labelled", id=request.id, label=request.label))
             case protocol.Ids():
                 return Answer(self._ids(request))
             case protocol.Rows():
@@ -80,10 +79,14 @@ class GalleryService:
 
     def _mend(self, request: protocol.AnyRequest) -> Answer:
         match request:
-            case protocol.Pin() | protocol.Unpin():
-                return self._pin(request)
+            case protocol.Pin():
+                self._gallery.pin(request.id)
+                return _done(request, Event(type="pinned", id=request.id))
+            case protocol.Unpin():
+                self._gallery.unpin(request.id)
+                return _done(request, Event(type="unpinned", id=request.id))
             case protocol.Rename() | protocol.Merge():
-                return self._merge(request)
+                return self._into(request)
             case protocol.Move():
                 change = self._gallery.move(request.instance, request.id)
                 moved, dropped = list(change.moved), _numbers(change.dropped)
@@ -92,10 +95,8 @@ class GalleryService:
                 return _changed(request, self._gallery.undo(), Event(type="undone"))
             case protocol.SetTtl():
                 self._gallery.set_ttl(request.seconds, request.id)
-                event = Event(
-                    type="limited", id=msgspec.UNSET if request.id is None else request.id, ttl_s=request.seconds
-                )
-                return Answer(protocol.Done(request=request.request), events=(event,))
+                id = msgspec.UNSET if request.id is None else request.id
+                return _done(request, Event(type="limited", id=id, ttl_s=request.seconds))
         raise RequestError(f"{type(request).__name__} is not about the gallery")
 
     def _add(self, request: protocol.AddToGallery, features: np.ndarray | None) -> Answer:
@@ -148,16 +149,7 @@ class GalleryService:
         )
         return Answer(reply)
 
-    def _pin(self, request: protocol.Pin | protocol.Unpin) -> Answer:
-        if isinstance(request, protocol.Pin):
-            self._gallery.pin(request.id)
-            event = Event(type="pinned", id=request.id)
-        else:
-            self._gallery.unpin(request.id)
-            event = Event(type="unpinned", id=request.id)
-        return Answer(protocol.Done(request=request.request), events=(event,))
-
-    def _merge(self, request: protocol.Rename | protocol.Merge) -> Answer:
+    def _into(self, request: protocol.Rename | protocol.Merge) -> Answer:
         if request.id == request.into_id:
             raise RequestError(f"id {request.id} cannot become itself; name two ids")
         if isinstance(request, protocol.Rename):
@@ -206,6 +198,11 @@ def _page(ids: Sequence[int], after: int | None, limit: int) -> Sequence[int]:
 
 def _numbers(instances: Iterable[tuple[int, int]]) -> list[int]:
     return [instance for instance, _ in instances]
+
+
+def _done(request: protocol.Request, event: Event) -> Answer:
+    """Answer that it is done; no instance came or went."""
+    return Answer(protocol.Done(request=request.request), events=(event,))
 
 
 def _changed(request: protocol.Request, change: Change, *events: Event) -> Answer:
