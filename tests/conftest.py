@@ -69,24 +69,15 @@ def listener(short_folder) -> Iterator[socket.socket]:
 @pytest.fixture
 def daemon(short_folder) -> Iterator[Daemon]:
     """A daemon for one test, to be treated badly."""
-    started = Daemon(short_folder)
-    try:
+    with Daemon(short_folder) as started:
         yield started.wait_until_ready()
-    finally:
-        started.process.kill()
-        started.process.wait()
 
 
 @pytest.fixture(scope="session")
 def shared_daemon() -> Iterator[Daemon]:
     """A daemon that tests share; use `client`, which starts from an empty gallery."""
-    with tempfile.TemporaryDirectory(prefix="reidd-") as folder:
-        started = Daemon(Path(folder))
-        try:
-            yield started.wait_until_ready()
-        finally:
-            started.process.kill()
-            started.process.wait()
+    with tempfile.TemporaryDirectory(prefix="reidd-") as folder, Daemon(Path(folder)) as started:
+        yield started.wait_until_ready()
 
 
 @pytest.fixture

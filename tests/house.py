@@ -1,5 +1,6 @@
 """A daemon with a door on tcp, and the keys to it."""
 
+import signal
 import socket
 from pathlib import Path
 
@@ -18,7 +19,7 @@ def free_port():
 
 
 class House:
-    """Everybody who has a key has a file of its name beside the folder of keys."""
+    """Everybody who has a key has a file of its name beside the folder of keys. Gone at the end of a `with`."""
 
     def __init__(self, folder: Path, more: str = ""):
         self.keys = folder / "keys"
@@ -28,6 +29,12 @@ class House:
         served = f'tcp = "{self.address}"\ntcp_analytics = "{self.analytics}"\nkeys_folder = "{self.keys}"\n'
         config.write_text(f"{served}workers = 1\n{more}")
         self.daemon = Daemon(folder, "--config", str(config)).wait_until_ready()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.daemon.end(signal.SIGKILL)
 
     def key(self, name, *roles):
         """Make a key and its client's file."""
@@ -51,7 +58,3 @@ class House:
             own = pair(given.public, given.secret)
         server, _ = pair(ring.server.public, ring.server.secret)
         return Session(self.address if kind == b"DEALER" else self.analytics, Client(server, own, kind))
-
-    def end(self):
-        self.daemon.process.kill()
-        self.daemon.process.wait()

@@ -36,7 +36,7 @@ def eventually(condition, timeout=10.0):
 
 
 class Daemon:
-    """A daemon process in folders of its own, whose paths are short enough for a socket."""
+    """A daemon process in folders with paths short enough for a socket; gone at the end of a `with`."""
 
     def __init__(self, folder: Path, *options: str, env: dict[str, str] | None = None):
         self.folder, self.runtime, self.state = folder, folder / "run", folder / "state"
@@ -44,6 +44,12 @@ class Daemon:
         self.endpoint = f"ipc://{self.runtime}/{places.SOCKET}"
         self._options, self._env = options, {**os.environ, **(env or {})}
         self.start()
+
+    def __enter__(self) -> "Daemon":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end(signal.SIGKILL)
 
     def start(self) -> None:
         command = [sys.executable, "-m", "reidd", "serve", "--verbose", "--runtime-folder", str(self.runtime)]

@@ -69,8 +69,7 @@ def soaked(folder: Path, total_s: float) -> Seen:
             load.surprises.append((time.monotonic(), f"it took {end_s:.1f} s to stop"))
     finally:
         load.stop()
-        daemon.process.kill()
-        daemon.process.wait()
+        daemon.end(signal.SIGKILL)
     return Seen(
         seconds, samples, load.counts, injected, [what for _, what in load.surprises], load.slowest_s, quiet,
         injected["kill -9 of the daemon"] + injected["restart"], _unhealthy(daemon),

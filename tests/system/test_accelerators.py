@@ -149,8 +149,7 @@ def test_nobody_waits_for_an_accelerator_that_fails_and_it_is_used_again_when_it
             kept = set(client.ids()) - set(range(CLIENTS))
     finally:
         load.stop.set()
-        daemon.process.kill()
-        daemon.process.wait()
+        daemon.end(signal.SIGKILL)
     with capsys.disabled():
         _print_figures(load, back_s)
     assert max(load.seconds) < DEADLINE_S + GRACE_S

@@ -154,18 +154,16 @@ def test_doctor_says_that_a_daemon_hangs_and_how_to_end_it(daemon, commands):
 
 def test_every_answer_says_that_the_most_wanted_pair_is_out_of_service(short_folder, image):
     (short_folder / "reidd.toml").write_text('engines = [{ engine = "TENSOR_RT" }, { engine = "DNN" }]')
-    daemon = Daemon(short_folder, "--config", str(short_folder / "reidd.toml")).wait_until_ready()
-    try:
-        with daemon.client() as client:
-            parts, frames = image_parts([image])
-            features, _ = client._ask(protocol.ExtractFeatures(parts=parts), frames)
-            results, _ = client._ask(protocol.ReIdImage(parts=parts), frames)
-            identified = client.events().events[-1]
-            assert client.status().degraded is features.degraded is results.degraded is identified["degraded"] is True
-            assert (features.engine, results.engine) == (reidd.Engine.DNN, reidd.Engine.DNN)
-    finally:
-        daemon.process.kill()
-        daemon.process.wait()
+    with (
+        Daemon(short_folder, "--config", str(short_folder / "reidd.toml")) as daemon,
+        daemon.client(timeout=30) as client,
+    ):
+        parts, frames = image_parts([image])
+        features, _ = client._ask(protocol.ExtractFeatures(parts=parts), frames)
+        results, _ = client._ask(protocol.ReIdImage(parts=parts), frames)
+        identified = client.events().events[-1]
+        assert client.status().degraded is features.degraded is results.degraded is identified["degraded"] is True
+        assert (features.engine, results.engine) == (reidd.Engine.DNN, reidd.Engine.DNN)
 
 
 def test_another_engine_can_be_loaded_while_it_runs(daemon, image):

@@ -30,12 +30,11 @@ IN_TIME_MS = 5000
 
 @pytest.fixture(scope="module")
 def house():
-    with tempfile.TemporaryDirectory(prefix="reidd-") as folder:
-        built = House(Path(folder), "tcp_rate = 1_000_000.0\n")
-        try:
-            yield built
-        finally:
-            built.end()
+    with (
+        tempfile.TemporaryDirectory(prefix="reidd-") as folder,
+        House(Path(folder), "tcp_rate = 1_000_000.0\n") as built,
+    ):
+        yield built
 
 
 def knock(address, kind=zmq.DEALER, **options):
@@ -261,26 +260,19 @@ def test_a_half_open_connection_is_closed_in_time(house):
 
 
 def test_a_key_that_asks_too_often_is_busy_and_others_are_not(short_folder):
-    flooded = House(short_folder, "tcp_rate = 5.0\ntcp_burst = 10\n")
-    flooded.key("other", Role.QUERY)
-    try:
-        with (
-            flooded.client("cam") as flooding,
-            flooded.client("other") as other,
-            flooded.daemon.client() as local,
-        ):
+    with House(short_folder, "tcp_rate = 5.0\ntcp_burst = 10\n") as flooded:
+        flooded.key("other", Role.QUERY)
+        with flooded.client("cam") as flooding:
             refused = []
             for _ in range(30):
                 try:
                     flooding.ids()
                 except reidd.BusyError as error:
                     refused.append(error.retry_after_s)
-            assert 5 < len(refused) <= 20
-            assert 0 < max(refused) <= 0.2
-            assert other.ids() == []
-            assert local.ids() == []
-    finally:
-        flooded.end()
+        assert 5 < len(refused) <= 20
+        assert 0 < max(refused) <= 0.2
+        with flooded.client("other") as other, flooded.daemon.client() as local:
+            assert other.ids() == local.ids() == []
 
 
 def test_the_largest_frame_passes_over_tcp(house):

@@ -21,12 +21,8 @@ def key_file(short_folder):
 
 @pytest.fixture
 def encrypting(short_folder, key_file):
-    started = Daemon(short_folder, "--config", str(short_folder / "reidd.toml"))
-    try:
+    with Daemon(short_folder, "--config", str(short_folder / "reidd.toml")) as started:
         yield started.wait_until_ready()
-    finally:
-        started.process.kill()
-        started.process.wait()
 
 
 @pytest.fixture
@@ -91,14 +87,11 @@ def test_the_key_comes_as_a_credential_of_systemd(short_folder, run):
     credentials = short_folder / "credentials"
     credentials.mkdir()
     key.new(credentials / "gallery-key")
-    daemon = Daemon(short_folder, env={"CREDENTIALS_DIRECTORY": str(credentials)}).wait_until_ready()
-    try:
-        rows = enrolled(daemon)
+    with Daemon(short_folder, env={"CREDENTIALS_DIRECTORY": str(credentials)}) as daemon:
+        rows = enrolled(daemon.wait_until_ready())
         with daemon.client() as client:
             assert client.status().encrypted
         assert not [row for row in rows if row in on_disk(daemon)]
-    finally:
-        daemon.end()
     assert run("serve", "--runtime-folder", daemon.runtime, "--state-folder", daemon.state).returncode == 78
 
 
@@ -108,13 +101,10 @@ def test_a_plain_store_is_encrypted_at_the_start_with_a_key(daemon, short_folder
     assert rows[0] in on_disk(daemon)
     key.new(short_folder / "gallery.key")
     (short_folder / "reidd.toml").write_text(f'gallery_key = "{short_folder}/gallery.key"\n')
-    again = Daemon(short_folder, "--config", str(short_folder / "reidd.toml")).wait_until_ready()
-    try:
-        with again.client() as client:
+    with Daemon(short_folder, "--config", str(short_folder / "reidd.toml")) as again:
+        with again.client(timeout=30) as client:
             assert (client.count(7), client.status().encrypted) == (20, True)
         assert not [row for row in rows if row in on_disk(again)]
-    finally:
-        again.end()
 
 
 def test_commands_make_a_key_say_what_is_encrypted_and_what_is_not(encrypting, key_file, short_folder, run):

@@ -34,14 +34,13 @@ REQUEST = b'{"op":"ids"}'
 
 @pytest.fixture(scope="module")
 def house():
-    with tempfile.TemporaryDirectory(prefix="reidd-") as folder:
-        built = House(Path(folder), "tcp_rate = 1_000_000.0\n")
-        try:
-            built.key("honest", Role.ENROL)
-            built.key("evil", Role.SUBSCRIBE)
-            yield built
-        finally:
-            built.end()
+    with (
+        tempfile.TemporaryDirectory(prefix="reidd-") as folder,
+        House(Path(folder), "tcp_rate = 1_000_000.0\n") as built,
+    ):
+        built.key("honest", Role.ENROL)
+        built.key("evil", Role.SUBSCRIBE)
+        yield built
 
 
 @contextmanager

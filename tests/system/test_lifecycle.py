@@ -111,24 +111,17 @@ def test_more_instances_than_the_capacity_are_the_operators_to_mend(short_folder
 def test_the_configured_threshold_holds_in_place_of_the_models(short_folder, image):
     config = short_folder / "reidd.toml"
     config.write_text("max_distance = 0.0\n")
-    started = Daemon(short_folder, "--config", str(config))
-    with started.client(timeout=30) as client:
+    with Daemon(short_folder, "--config", str(config)) as started, started.client(timeout=30) as client:
         assert client.status().max_distance == 0
         client.add_to_gallery(image, 1)
         assert client.re_id_image(image[:-4]).verdict == "unknown"
         assert client.re_id_image(image[:-4], max_distance=0.4).verdict == "known"
-    started.end()
 
 
 def test_whoever_works_in_another_folder_is_told_where_the_ring_lies(short_folder, monkeypatch):
     monkeypatch.chdir(short_folder)
-    daemon = Daemon(Path())
-    try:
-        with daemon.client(timeout=30) as client:
-            assert client.status().ring == str(short_folder / "run" / places.RING)
-    finally:
-        daemon.process.kill()
-        daemon.process.wait()
+    with Daemon(Path()) as daemon, daemon.client(timeout=30) as client:
+        assert client.status().ring == str(short_folder / "run" / places.RING)
 
 
 def test_too_few_open_files_are_said_before_clients_are_sent_away(short_folder):
@@ -150,8 +143,7 @@ def test_systemd_is_told_when_it_is_ready_alive_and_stopping(short_folder):
         manager.bind(str(short_folder / "notify"))
         manager.settimeout(20)
         env = {"NOTIFY_SOCKET": str(short_folder / "notify"), "WATCHDOG_USEC": "200000"}
-        daemon = Daemon(short_folder, env=env)
-        try:
+        with Daemon(short_folder, env=env) as daemon:
             assert manager.recv(100) == b"READY=1"
             assert [manager.recv(100) for _ in range(3)] == [b"WATCHDOG=1"] * 3
             daemon.process.send_signal(signal.SIGTERM)
@@ -159,17 +151,13 @@ def test_systemd_is_told_when_it_is_ready_alive_and_stopping(short_folder):
             while told == b"WATCHDOG=1":
                 told = manager.recv(100)
             assert told == b"STOPPING=1"
-        finally:
-            daemon.end()
 
 
 def test_a_service_manager_that_hears_nothing_costs_a_line_in_the_log(short_folder):
     env = {"NOTIFY_SOCKET": str(short_folder / "gone"), "WATCHDOG_USEC": "200000"}
-    daemon = Daemon(short_folder, env=env)
-    try:
+    with Daemon(short_folder, env=env) as daemon:
         daemon.wait_until_ready()
         eventually(lambda: "the service manager was not told WATCHDOG=1: No such file" in daemon.log.read_text())
-    finally:
         daemon.end()
     assert daemon.process.returncode == 0
 
@@ -182,8 +170,6 @@ def test_the_sockets_let_owner_and_group_in_and_nobody_else(shared_daemon):
 
 
 def test_a_user_without_root_gets_folders_of_his_own(monkeypatch, tmp_path):
-    from reidd import places
-
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))

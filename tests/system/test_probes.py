@@ -34,13 +34,9 @@ def stick(short_folder, monkeypatch) -> Iterator[FakeEdgeTPU]:
 def trying(stick, short_folder) -> Iterator[Daemon]:
     """A daemon one of whose workers is trying the stick."""
     (short_folder / "reidd.toml").write_text(CONFIG)
-    started = Daemon(short_folder, "--config", str(short_folder / "reidd.toml"), "--model", "test/pool")
-    try:
+    with Daemon(short_folder, "--config", str(short_folder / "reidd.toml"), "--model", "test/pool") as started:
         until(lambda: probes(short_folder))
         yield started
-    finally:
-        started.process.kill()
-        started.process.wait()
 
 
 def until(condition, within_s=20.0):

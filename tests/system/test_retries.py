@@ -62,8 +62,7 @@ def test_a_request_that_the_daemon_took_to_its_grave_is_answered_by_the_next_one
         asking.start()
         with pytest.raises(reidd.ConnectionError):
             daemon.client(timeout=0.5).ids()
-        daemon.process.kill()
-        daemon.process.wait()
+        daemon.end(signal.SIGKILL)
         daemon.start()
         asking.join()
     assert answers[0].predictions[0].id == 1

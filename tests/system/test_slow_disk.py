@@ -24,12 +24,8 @@ def slow_disk(tmp_path_factory):
 
 @pytest.fixture
 def slow(short_folder, slow_disk):
-    daemon = Daemon(short_folder, env=slow_disk)
-    try:
+    with Daemon(short_folder, env=slow_disk) as daemon:
         yield daemon.wait_until_ready()
-    finally:
-        daemon.process.kill()
-        daemon.process.wait()
 
 
 def enrolling(daemon):
@@ -66,8 +62,7 @@ def test_whoever_sees_a_change_may_rely_on_it(slow):
         thread, acknowledged = enrolling(slow)
         while not client.count(1):
             pass
-        slow.process.send_signal(signal.SIGKILL)
-        slow.process.wait()
+        slow.end(signal.SIGKILL)
         slow.start()
         slow.wait_until_ready()
         assert client.count(1) == 1

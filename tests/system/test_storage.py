@@ -21,12 +21,10 @@ def on_a_small_disk(short_folder):
     command = ["mount", "-t", "tmpfs", "-o", "size=12m,mode=0750", "reidd-test", disk]
     if os.geteuid() or subprocess.run(command, check=False).returncode:
         pytest.skip("needs root, to mount")
-    daemon = Daemon(short_folder)
     try:
-        yield daemon.wait_until_ready()
+        with Daemon(short_folder) as daemon:
+            yield daemon.wait_until_ready()
     finally:
-        daemon.process.kill()
-        daemon.process.wait()
         subprocess.run(["umount", disk], check=True)
 
 
