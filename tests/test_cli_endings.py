@@ -4,10 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from subjects import eventually
 
 from reidd import places
 
@@ -122,10 +122,8 @@ def test_a_measurement_of_the_gallery_that_is_interrupted_leaves_nothing_in_memo
         stderr=subprocess.PIPE,
         start_new_session=True,
     ) as process:
-        until, shared = time.monotonic() + 60, Path("/dev/shm")
-        while not list(shared.glob(f"reidd-bench-{process.pid}-*/*/ring")):
-            assert time.monotonic() < until
-            time.sleep(0.01)
+        shared = Path("/dev/shm")
+        eventually(lambda: list(shared.glob(f"reidd-bench-{process.pid}-*/*/ring")), timeout=60)
         # As a terminal does: to all.
         os.killpg(process.pid, signal.SIGINT)
         _, said = process.communicate()

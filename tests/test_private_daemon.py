@@ -2,8 +2,9 @@
 
 import subprocess
 import sys
-import time
 from pathlib import Path
+
+from subjects import eventually
 
 from reidd.cli.private_daemon import private_daemon
 
@@ -31,7 +32,4 @@ def test_it_ends_with_a_command_that_is_killed():
     with subprocess.Popen([sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as command:
         pid = int(command.stdout.readline())
         command.kill()
-    until = time.monotonic() + 10
-    while is_there(pid) and time.monotonic() < until:
-        time.sleep(0.01)
-    assert not is_there(pid)
+    eventually(lambda: not is_there(pid))

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 import zmq
-from subjects import SAMPLE, Daemon
+from subjects import SAMPLE, Daemon, eventually
 
 import reidd
 from reidd import places, protocol
@@ -165,9 +165,7 @@ def test_what_has_lived_its_time_is_in_the_log(client):
     before = len(acts(client))
     client.add_features_to_gallery(np.eye(2, 256, dtype=np.float32), 8)
     client.set_ttl(0.2)
-    until = time.monotonic() + 10
-    while client.count() and time.monotonic() < until:
-        time.sleep(0.01)
+    eventually(lambda: not client.count())
     client.set_ttl(None)
     expired = [act for act in acts(client)[before:] if act["what"] == "expired"]
     assert expired == [{"who": "daemon", "what": "expired", "id": 8, "dropped": 2}]

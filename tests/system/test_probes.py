@@ -4,13 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fake_edgetpu import FakeEdgeTPU
-from subjects import Daemon
+from subjects import Daemon, eventually
 
 CONFIG = """
 workers = 1
@@ -35,15 +34,8 @@ def trying(stick, short_folder) -> Iterator[Daemon]:
     """A daemon one of whose workers is trying the stick."""
     (short_folder / "reidd.toml").write_text(CONFIG)
     with Daemon(short_folder, "--config", str(short_folder / "reidd.toml"), "--model", "test/pool") as started:
-        until(lambda: probes(short_folder))
+        eventually(lambda: probes(short_folder), timeout=20)
         yield started
-
-
-def until(condition, within_s=20.0):
-    end = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < end, f"not so within {within_s} s"
-        time.sleep(0.01)
 
 
 def processes(folder: Path) -> dict[int, str]:
@@ -72,18 +64,18 @@ def parent(pid: int) -> int:
 def test_a_worker_is_killed_and_its_probe_goes_with_it(trying, short_folder):
     (probe,) = probes(short_folder)
     os.kill(parent(probe), signal.SIGKILL)
-    until(lambda: probe not in processes(short_folder), within_s=5)
+    eventually(lambda: probe not in processes(short_folder), timeout=5)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_core_that_ends_leaves_no_process(trying, short_folder, number):
     trying.end(number)
-    until(lambda: not processes(short_folder), within_s=5)
+    eventually(lambda: not processes(short_folder), timeout=5)
 
 
 def test_a_command_that_is_killed_leaves_no_process(stick, short_folder):
     command = [sys.executable, "-m", "reidd", "backends", "--check", "--model", "test/pool"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as checking:
-        until(lambda: probes(short_folder))
+        eventually(lambda: probes(short_folder), timeout=20)
         checking.kill()
-    until(lambda: not processes(short_folder), within_s=5)
+    eventually(lambda: not processes(short_folder), timeout=5)

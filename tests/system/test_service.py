@@ -5,11 +5,11 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from figures import note
+from subjects import eventually
 
 import reidd
 from reidd.client import subscribed
@@ -127,7 +127,7 @@ def test_a_client_that_comes_first_is_answered_by_the_daemon_it_wakes(short_fold
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with (short_folder / "log").open("w") as log, subprocess.Popen(command, stderr=log, env=environment) as daemon:
         try:
-            wait_for(lambda: all(path.exists() for path in sockets))
+            eventually(lambda: all(path.exists() for path in sockets))
             with reidd.Client(f"ipc://{sockets[0]}", timeout=60) as client:
                 client.add_to_gallery(image, 7)
                 assert client.status().pid == daemon.pid
@@ -139,9 +139,3 @@ def test_a_client_that_comes_first_is_answered_by_the_daemon_it_wakes(short_fold
             daemon.wait(10)
     # They belong to the service manager, which may start the next daemon on them.
     assert all(path.exists() for path in sockets)
-
-
-def wait_for(condition, within=10.0):
-    until = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < until, "it never came to be"
