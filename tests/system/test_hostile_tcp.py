@@ -2,12 +2,10 @@
 
 import random
 import socket
-import tempfile
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 from threading import Event, Thread
 
 import curve
@@ -16,7 +14,6 @@ import pytest
 import zmtp
 from curve import Session, framed
 from figures import note
-from house import House
 from siege import CORE_MIB, P99_S, honest_client, resident_mib
 from zmq import DEALER, LINGER, SNDMORE, Context
 
@@ -33,14 +30,10 @@ REQUEST = b'{"op":"ids"}'
 
 
 @pytest.fixture(scope="module")
-def house():
-    with (
-        tempfile.TemporaryDirectory(prefix="reidd-") as folder,
-        House(Path(folder), "tcp_rate = 1_000_000.0\n") as built,
-    ):
-        built.key("honest", Role.ENROL)
-        built.key("evil", Role.SUBSCRIBE)
-        yield built
+def house(house):
+    house.key("honest", Role.ENROL)
+    house.key("evil", Role.SUBSCRIBE)
+    return house
 
 
 @contextmanager
