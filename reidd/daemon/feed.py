@@ -4,7 +4,7 @@ import socket
 from collections.abc import Callable
 
 from reidd.daemon.served_socket import Room, ServedSocket
-from reidd.daemon.zmtp import Limits, Mechanism
+from reidd.daemon.zmtp import CANCEL, SUBSCRIBE, Limits, Mechanism
 
 LIMITS = Limits(frames=1, hang_up_frames=1, frame_bytes=1024, message_bytes=1024)
 """Of what subscribers say: topics."""
@@ -14,7 +14,6 @@ SHARE_OF_FILES = 0.15
 MAX_TOPICS = 100
 """Of one subscriber; further ones are passed over."""
 HEARD_PER_TURN = 64
-SUBSCRIBE, CANCEL = b"\1", b"\0"
 
 
 class Feed:

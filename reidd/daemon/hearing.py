@@ -5,7 +5,17 @@ daemon reads for itself, from socket files and from tcp.
 """
 
 from reidd.daemon import zmtp
-from reidd.daemon.zmtp import COMMAND, GREETING_BYTES, LONG, MAX_COMMAND_BYTES, MORE, Limits, OutOfLineError
+from reidd.daemon.zmtp import (
+    CANCEL,
+    COMMAND,
+    GREETING_BYTES,
+    LONG,
+    MAX_COMMAND_BYTES,
+    MORE,
+    SUBSCRIBE,
+    Limits,
+    OutOfLineError,
+)
 
 LARGE_BYTES = 64 << 10
 """A frame that is read right into its place, unless it comes in one piece."""
@@ -181,9 +191,9 @@ class Hearing:
                 pong = zmtp.command(b"PONG", body[2 : 2 + MAX_PING_CONTEXT])
                 self.answer += b"".join(self.mechanism.sealed(COMMAND, pong))
             case b"SUBSCRIBE", topic:
-                return [b"\1" + topic]
+                return [SUBSCRIBE + topic]
             case b"CANCEL", topic:
-                return [b"\0" + topic]
+                return [CANCEL + topic]
         return None
 
     def _joined(self, flags: int, body: bytes) -> list[bytes] | None:

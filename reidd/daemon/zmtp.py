@@ -5,6 +5,8 @@ from enum import Enum
 from typing import NamedTuple, Protocol
 
 MORE, LONG, COMMAND = 1, 2, 4
+SUBSCRIBE, CANCEL = b"\1", b"\0"
+"""What a subscriber's message begins with; the rest is a topic."""
 GREETING_BYTES = 64
 MAX_COMMAND_BYTES = 4096
 
