@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from reidd import protocol
-from reidd.errors import RequestError
+from reidd.errors import FeatureError, RequestError
 from reidd.protocol import Event
 
 Frame = bytes | memoryview
@@ -31,6 +31,13 @@ def float32_rows(shape: tuple[int, int], frame: Frame) -> np.ndarray:
     if len(frame) != 4 * shape[0] * shape[1]:
         raise RequestError(f"frame has {len(frame)} bytes; float32 of shape {list(shape)} has {4 * math.prod(shape)}")
     return np.frombuffer(frame, "<f4").reshape(shape)
+
+
+def feature_rows(part: protocol.Feature, frame: Frame, dim: int) -> np.ndarray:
+    """`(rows, dim)` float32 from a frame of features; a FeatureError when they are not of the gallery's dimension."""
+    if part.shape[1] != dim:
+        raise FeatureError(f"feature has {part.shape[1]} values; this gallery's have {dim}")
+    return float32_rows(part.shape, frame)
 
 
 def float32_bytes(rows: np.ndarray) -> bytes:

@@ -8,10 +8,10 @@ import msgspec
 import numpy as np
 
 from reidd import protocol
-from reidd.errors import FeatureError, RequestError
+from reidd.errors import RequestError
 from reidd.gallery import Change, Gallery
 from reidd.protocol import Event, PredictionRecord, ResultRecord
-from reidd.service import Answer, Frame, float32_bytes, float32_rows
+from reidd.service import Answer, Frame, feature_rows, float32_bytes
 
 ERASED = ("features", "label, pin and time to live", "changes that could be undone", "recent events about the id")
 OUT_OF_REACH = (
@@ -61,9 +61,7 @@ class GalleryService:
         for part, frame in zip(request.parts, frames, strict=True):
             if not isinstance(part, protocol.Feature):
                 return None
-            if part.shape[1] != dim:
-                raise FeatureError(f"feature has {part.shape[1]} values; this gallery's have {dim}")
-            rows.append(float32_rows(part.shape, frame))
+            rows.append(feature_rows(part, frame, dim))
         return np.concatenate(rows)
 
     def labelled(self, records: Sequence[ResultRecord]) -> list[ResultRecord]:

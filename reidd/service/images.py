@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from reidd import distances, images, protocol
-from reidd.errors import FeatureError, NotLoadedError, RequestError
+from reidd.errors import NotLoadedError, RequestError
 from reidd.features import Extractor
 from reidd.gallery import Explanation, Match, Reader, explained
 from reidd.protocol import PredictionRecord, ResultRecord
-from reidd.service import Answer, Frame, array_answer, float32_bytes, float32_rows
+from reidd.service import Answer, Frame, array_answer, feature_rows, float32_bytes
 
 
 class ImageService:
@@ -44,7 +44,7 @@ class ImageService:
         rows = [np.empty((0, self._reader.dim), np.float32)]
         for part, frame in given:
             if isinstance(part, protocol.Feature):
-                rows.append(self._checked(float32_rows(part.shape, frame)))
+                rows.append(distances.unit(feature_rows(part, frame, self._reader.dim)))
             else:
                 count = protocol.images_in(part)
                 rows.append(extracted[at : at + count])
@@ -60,11 +60,6 @@ class ImageService:
         # One after the other: 64 large ones at once are more than a board's memory.
         pixels = (image for part, frame in held for image in _pixels(part, frame))
         return self.extractor.features(pixels, flip_horizontal=flip)
-
-    def _checked(self, features: np.ndarray) -> np.ndarray:
-        if features.shape[1] != self._reader.dim:
-            raise FeatureError(f"feature has {features.shape[1]} values; this gallery's have {self._reader.dim}")
-        return distances.unit(features)
 
     def _distances(self, request: protocol.GetDistances, frames: Sequence[Frame]) -> Answer:
         features = self._features(request.parts, frames, request.flip_horizontal)
