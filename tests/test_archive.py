@@ -1,3 +1,5 @@
+"""A gallery in one file: what is saved is loaded, what is damaged is refused, and what failed leaves the old file."""
+
 import os
 import subprocess
 import zipfile

@@ -1,3 +1,5 @@
+"""A column of numbers behaves as a dict would, whatever is done to it."""
+
 from random import Random
 
 import numpy as np

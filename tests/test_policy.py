@@ -1,3 +1,5 @@
+"""Which instances make room: a table, and what is near for the method that looks at features."""
+
 from random import Random
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Readers answer exactly, and whole, whatever the writer does meanwhile."""
+
 import subprocess
 import sys
 import time

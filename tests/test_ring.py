@@ -1,3 +1,5 @@
+"""The ring: its file, who may open it, and slots of which a torn or changed one shows."""
+
 import errno
 import os
 

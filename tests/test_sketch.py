@@ -1,3 +1,5 @@
+"""The search by bytes answers as the exact one does."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""The store on disks that are full or read-only, and what is left in its files of what was removed."""
+
 import os
 import shutil
 import subprocess

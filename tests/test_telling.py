@@ -1,3 +1,5 @@
+"""What was taken back is said in words."""
+
 import numpy as np
 import pytest
 from galleries import feature, features, opened

@@ -1,3 +1,5 @@
+"""Where the rigs find each other."""
+
 import sys
 from pathlib import Path
 
