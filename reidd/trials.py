@@ -80,12 +80,26 @@ def run(
         document=_only(model, file),
     )
     pair = f"{engine}/{accelerator}"
+    said = _said(pair, model, given.getvalue(), network=network)
+    with np.load(io.BytesIO(said), allow_pickle=False) as arrays:
+        trial = Trial(arrays["outputs"], float(arrays["ms"]), str(arrays["remark"]), str(arrays["network"]))
+    try:
+        distances.unit(trial.outputs)
+    except FeatureError as error:
+        raise BackendError(f"{pair} gave a broken feature: {error}") from None
+    if len(batch) > 1 and (trial.outputs == trial.outputs[0]).all():
+        raise BackendError(f"{pair} gave the same output for different images")
+    return trial
+
+
+def _said(pair: str, model: ModelConfig, given: bytes, *, network: bool) -> bytes:
+    """Have a process of its own try a pair; return the arrays that it made, or raise with why there are none."""
     # No pipe: what a runtime forks may keep one open, or fill it.
     with _file_in_memory() as answer, _file_in_memory() as complaints:
         try:
             process = subprocess.run(  # noqa: S603  (our own interpreter and module)
                 [*confinement.command(sys.executable, "-m", __name__, network=network), str(answer.fileno())],
-                input=given.getvalue(),
+                input=given,
                 stdout=subprocess.DEVNULL,
                 stderr=complaints,
                 pass_fds=[answer.fileno()],
@@ -102,15 +116,7 @@ def run(
         last = complained.decode(errors="replace").strip().rpartition("\n")[2]
         ended = f"{pair} ended its process (status {process.returncode}) on {model.id}: {last or 'no reason given'}"
         raise BackendError(" ".join(said.decode().split()) or ended)
-    with np.load(io.BytesIO(said), allow_pickle=False) as arrays:
-        trial = Trial(arrays["outputs"], float(arrays["ms"]), str(arrays["remark"]), str(arrays["network"]))
-    try:
-        distances.unit(trial.outputs)
-    except FeatureError as error:
-        raise BackendError(f"{pair} gave a broken feature: {error}") from None
-    if len(batch) > 1 and (trial.outputs == trial.outputs[0]).all():
-        raise BackendError(f"{pair} gave the same output for different images")
-    return trial
+    return said
 
 
 def examine(model: ModelConfig, file: ModelFile, engine: Engine, accelerator: Accelerator) -> Examination:
