@@ -196,7 +196,7 @@ def _first_run(model: ModelConfig, file: ModelFile, batch: np.ndarray, registry:
         except BackendError as error:
             failures.append(f"{error}; is the file whole, and the size right (WIDTHxHEIGHT)?")
     # Once some pair has tried, what the others lack helps nobody.
-    reasons = failures or [f"{p.engine}/{p.accelerator}: {p.obstacle}" for p in pairs]
+    reasons = failures or [f"{p}: {p.obstacle}" for p in pairs]
     reason = "; ".join(reasons) or f"no installed plugin reads {file.format}"
     raise BackendUnavailableError(f"nothing here runs {file.file}: {reason}")
 

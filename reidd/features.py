@@ -95,9 +95,9 @@ class Extractor:
         except (Exception, SystemExit) as error:  # the net around one plugin
             log.debug("loading %s on %s/%s failed", model.id, pair.engine, pair.accelerator, exc_info=True)
             others = [p for p in registry.pairs(model) if p.obstacle is None and p != pair]
-            able = ", ".join(f"{p.engine}/{p.accelerator}" for p in others) or "none"
+            able = ", ".join(map(str, others)) or "none"
             what = f"it ends the process ({error!r})" if isinstance(error, SystemExit) else error
-            reason = f"{pair.engine}/{pair.accelerator} cannot run {model.id}: {what}; others ready: {able}"
+            reason = f"{pair} cannot run {model.id}: {what}; others ready: {able}"
             raise BackendUnavailableError(reason) from error
         return extractor
 

@@ -46,6 +46,9 @@ class Pair(NamedTuple):
     backend: type[Backend]
     obstacle: str | None
 
+    def __str__(self) -> str:
+        return f"{self.engine}/{self.accelerator}"
+
     def load(self, model: ModelConfig, *, threads: int) -> Backend:
         """Load the model's network; a TypeError says what the plugin returned in place of a backend."""
         loaded: Any = self.backend.load(model, self.accelerator, threads=threads)
@@ -86,7 +89,7 @@ class Registry:
             mine += asked
         broken = "".join(f"; plugin {p.plugin!r} is broken: {p.reason}" for p in self.problems)
         reason = mine[0].obstacle if mine else f"no installed plugin brings {engine}/{accelerator}{broken}"
-        able = ", ".join(f"{p.engine}/{p.accelerator}" for p in self.pairs(model) if p.obstacle is None) or "none"
+        able = ", ".join(str(p) for p in self.pairs(model) if p.obstacle is None) or "none"
         raise BackendUnavailableError(f"no backend runs {engine}/{accelerator} here: {reason}; ready: {able}")
 
     def _pair(self, backend: type[Backend], accelerator: Accelerator, model: ModelConfig | None) -> Pair:

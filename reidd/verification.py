@@ -69,7 +69,7 @@ def verify(
         versions=trials.versions(PACKAGES),
         images=len(images),
         bar=golden.WORST_COSINE,
-        reference=f"{first.engine}/{first.accelerator}",
+        reference=str(first),
         pairs=[figures(model, pair, file, trial, reference.outputs) for pair, file, trial in done],
         failures=failures,
     )

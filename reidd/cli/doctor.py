@@ -122,7 +122,7 @@ def _libraries() -> Iterator[Finding]:
     yield from (Finding(f"plugin {p.plugin}", False, p.reason) for p in registry.problems)
     for pair in registry.pairs():
         fine_or_absent = True if pair.obstacle is None else None
-        yield Finding(f"{pair.engine}/{pair.accelerator}", fine_or_absent, pair.obstacle or "installed")
+        yield Finding(str(pair), fine_or_absent, pair.obstacle or "installed")
 
 
 def _engines(chosen: "Config") -> Iterator[Finding]:

@@ -44,7 +44,7 @@ def _golden(model: "ModelConfig", pair: "Pair", *, at_work: bool) -> Finding:
     """Run the golden crops on a pair, in a process of its own: a runtime that crashes leaves the doctor alive."""
     from reidd import golden, trials
 
-    what = f"golden vectors on {pair.engine}/{pair.accelerator}"
+    what = f"golden vectors on {pair}"
     file = model.file(pair.backend.formats)
     if model.extras.golden is None or file is None:
         return Finding(what, None, "the model has none")

@@ -152,7 +152,7 @@ def add(
         }
         adopted = adopt(file, **new, **pixels_given, images=crops, registry=registry)
         words = f"{adopted.model.extras.dim} values"
-    typer.echo(f"{id}: {words}, ran on {adopted.pair.engine}/{adopted.pair.accelerator}, in {adopted.model.base_dir}")
+    typer.echo(f"{id}: {words}, ran on {adopted.pair}, in {adopted.model.base_dir}")
     typer.echo(f"next: `reidd models verify {id} --images CROPS`, then `reidd serve --model {id}`")
     if adopted.network != "cut":
         reason = adopted.network or f"{adopted.pair.accelerator}'s driver needs it"
