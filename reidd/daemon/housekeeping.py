@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 
 from reidd.daemon.auditing import Unwritten
 from reidd.daemon.publisher import Publisher
@@ -41,8 +42,6 @@ class Housekeeping:
         dropped = self._gallery.expire().dropped
         if not dropped:
             return
-        gone: dict[int, int] = {}
-        for _, id in dropped:
-            gone[id] = gone.get(id, 0) + 1
+        gone = Counter(id for _, id in dropped)
         self._unwritten.note(*(Act(who="daemon", what="expired", id=id, dropped=n) for id, n in gone.items()))
         self._publisher.publish(Event(type="expired", dropped=[instance for instance, _ in dropped]))
