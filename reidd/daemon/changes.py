@@ -91,13 +91,9 @@ class Batch:
 
 def _with_pair(answer: Answer, outcome: Outcome) -> Answer:
     """Say which pair made the features, if a network did."""
-    if outcome.served is None or not outcome.job.request.images:
+    if not outcome.job.request.images:
         return answer
-    pair = {
-        "engine": outcome.served.engine,
-        "accelerator": outcome.served.accelerator,
-        "degraded": outcome.degraded,
-    }
+    pair = outcome.pair_fields
     events = [msgspec.structs.replace(e, **pair) if e.type == "added" else e for e in answer.events]
     return Answer(msgspec.structs.replace(answer.reply, **pair), answer.frames, tuple(events))
 

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from reidd import protocol
 from reidd.daemon.envelope import Caller
@@ -46,6 +46,13 @@ class Outcome(NamedTuple):
     reply: list[bytes] | ReiddError
     served: Ready | None = None
     degraded: bool = False
+
+    @property
+    def pair_fields(self) -> dict[str, Any]:
+        """The fields of a reply or an event that say which pair it was; none where none was."""
+        if self.served is None:
+            return {}
+        return {"engine": self.served.engine, "accelerator": self.served.accelerator, "degraded": self.degraded}
 
 
 _Client: TypeAlias = tuple[bool, str | bytes]

@@ -16,14 +16,13 @@ Labelled = Callable[[Sequence[ResultRecord]], list[ResultRecord]]
 
 def answer_or_change(outcome: Outcome, reply: Sequence[bytes], labelled: Labelled) -> Answer | Change:
     """Read a worker's reply, which may raise anything; `labelled` puts the ids' names into results."""
-    job, served = outcome.job, outcome.served
+    job = outcome.job
     header, *frames = reply
     match protocol.decode_reply(header):
         case protocol.Array() as array if isinstance(job.request, protocol.AddToGallery):
             return Change(job.client, job.request, job.until, float32_rows(array.shape, frames[0]), outcome)
-        case protocol.Array() as array if served is not None:
-            pair = {"engine": served.engine, "accelerator": served.accelerator}
-            return Answer(replace(array, degraded=outcome.degraded, **pair), tuple(frames))
+        case protocol.Array() as array:
+            return Answer(replace(array, **outcome.pair_fields), tuple(frames))
         case protocol.Results() as results:
             results = replace(results, results=labelled(results.results), degraded=outcome.degraded)
             return Answer(results, tuple(frames), (identified(results),))
