@@ -65,11 +65,11 @@ class Client(Identifier):
 
     def status(self) -> protocol.StatusReply:
         """How the daemon is: its model, engine, workers, gallery, uptime."""
-        return self._answer(protocol.StatusReply, protocol.Status())[0]
+        return self._reply(protocol.StatusReply, protocol.Status())
 
     def events(self, after: int = 0) -> protocol.EventList:
         """The recent events after a sequence number: what a subscriber missed."""
-        return self._answer(protocol.EventList, protocol.Events(after=after))[0]
+        return self._reply(protocol.EventList, protocol.Events(after=after))
 
     def audit(self) -> Iterator[str]:
         """The entries of the daemon's audit log, oldest first, each one line of JSON.
@@ -83,7 +83,7 @@ class Client(Identifier):
         """The same, as the daemon gives it: with the number and the hash of the latest entry."""
         after = 0
         while True:
-            page, _ = self._answer(protocol.AuditReply, protocol.Audit(after=after))
+            page = self._reply(protocol.AuditReply, protocol.Audit(after=after))
             yield page
             if not page.lines:
                 return

@@ -30,7 +30,7 @@ class Enrolment(Requester):
                 there are.
         """
         request = protocol.SetPerIdGalleryLimit(count=counted(count), drop_method=str(drop_method))
-        return len(self._answer(protocol.Changed, request)[0].dropped)
+        return len(self._reply(protocol.Changed, request).dropped)
 
     def add_to_gallery(self, image: Image | Sequence[Image], id: SupportsIndex, flip_horizontal: bool = True) -> None:
         """Store the feature of an image, or of each image of a list, under an id.
@@ -77,7 +77,7 @@ class Enrolment(Requester):
             The receipt: the numbers of the instances that went, the time, the audit log's entry about it, and what is
             out of reach.
         """
-        return self._answer(protocol.Receipt, protocol.Forget(id=protocol.checked_id(id)))[0]
+        return self._reply(protocol.Receipt, protocol.Forget(id=protocol.checked_id(id)))
 
     def pin(self, id: SupportsIndex) -> None:
         """Keep a full gallery from overwriting the instances of an id. Raises UnknownIdError."""
@@ -107,7 +107,7 @@ class Enrolment(Requester):
 
         Raises RequestError when there is none: up to 32 are remembered, since the start.
         """
-        return self._answer(protocol.Changed, protocol.Undo())[0].taken_back
+        return self._reply(protocol.Changed, protocol.Undo()).taken_back
 
     def set_ttl(self, seconds: float | None, id: SupportsIndex | None = None) -> None:
         """Let instances live so many seconds of serving, those of one id or all that are not pinned; None is for ever.
@@ -130,7 +130,7 @@ class Enrolment(Requester):
         records: list[protocol.IdRecord] = []
         while True:
             request = protocol.Ids(after=records[-1].id if records else None)
-            reply, _ = self._answer(protocol.IdList, request)
+            reply = self._reply(protocol.IdList, request)
             if not reply.ids:
                 return records
             records += reply.ids
@@ -142,7 +142,7 @@ class Enrolment(Requester):
     def count(self, id: SupportsIndex | None = None) -> int:
         """How many instances the gallery holds, of one id or of all; 0 for an id it does not know."""
         only = [] if id is None else [protocol.checked_id(id)]
-        reply, _ = self._answer(protocol.IdList, protocol.Ids(only=only))
+        reply = self._reply(protocol.IdList, protocol.Ids(only=only))
         return reply.count if id is None else sum(record.count for record in reply.ids)
 
     def id_labels(self) -> dict[int, str]:

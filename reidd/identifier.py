@@ -126,7 +126,7 @@ class Identifier(SavedGallery):
         """Say which instance makes the nearest id the nearest, and by how much; None when the gallery is empty."""
         parts, frames = image_parts([image])
         request = protocol.Explain(parts=parts, flip_horizontal=bool(flip_horizontal))
-        return self._answer(protocol.ExplanationReply, request, frames)[0].explanation
+        return self._reply(protocol.ExplanationReply, request, frames).explanation
 
     def publish_analytics(
         self,

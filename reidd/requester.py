@@ -25,12 +25,17 @@ class Requester(ABC):
         """The gallery's feature space and dimension."""
 
     def _answer(self, kind: type[_R], request: protocol.Request, frames: Sequence[Any] = ()) -> tuple[_R, list[Any]]:
+        """The answer to a request, and its frames."""
         reply, answered = self._ask(request, frames)
         if not isinstance(reply, kind):
             raise ReiddError(
                 f"the answer is {type(reply).__name__}, expected {kind.__name__}: another version of reidd?"
             )
         return reply, answered
+
+    def _reply(self, kind: type[_R], request: protocol.Request, frames: Sequence[Any] = ()) -> _R:
+        """The answer to a request whose reply has no frames."""
+        return self._answer(kind, request, frames)[0]
 
     def _array(self, request: protocol.Request, frames: Sequence[Any]) -> np.ndarray:
         reply, answered = self._answer(protocol.Array, request, frames)

@@ -20,8 +20,8 @@ class SavedGallery(Enrolment):
     def save_gallery(self, path: str | os.PathLike[str]) -> None:
         """Write all instances, with ids, labels, pins, limit and times to live, to one file: features, never images."""
         space, dim = self._space()
-        origin = self._answer(protocol.ForgottenReply, protocol.Forgotten(limit=1))[0].origin
-        known, records = self._answer(protocol.IdList, protocol.Ids(only=[]))[0], self.id_records()
+        origin = self._reply(protocol.ForgottenReply, protocol.Forgotten(limit=1)).origin
+        known, records = self._reply(protocol.IdList, protocol.Ids(only=[])), self.id_records()
         archive.save(
             Path(path),
             _collected(self._rows(), dim),
@@ -94,7 +94,7 @@ class SavedGallery(Enrolment):
         """The gallery's name, and every id that was forgotten here."""
         known: dict[int, Forgotten] = {}
         while True:
-            reply, _ = self._answer(protocol.ForgottenReply, protocol.Forgotten(after=max(known, default=None)))
+            reply = self._reply(protocol.ForgottenReply, protocol.Forgotten(after=max(known, default=None)))
             if not reply.ids:
                 return reply.origin, known
             known |= {r.id: Forgotten(r.time_ns, r.before, tuple(r.instances)) for r in reply.ids}
