@@ -1,5 +1,7 @@
 """Small galleries, and what to put into them."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,12 @@ def opened(folder: Path | None = None, **options) -> Gallery:
     if folder is not None:
         options = {"ring_path": folder / "gallery", "store_path": folder / "gallery.sqlite", **options}
     return Gallery.open(**{"dim": DIM, "space": SPACE, "capacity": 10, **options})
+
+
+def change(folder: Path, statement: str, *values: object) -> None:
+    """Change the store of a closed gallery behind its back."""
+    with closing(sqlite3.connect(folder / "gallery.sqlite")) as connection, connection:
+        connection.execute(statement, values)
 
 
 def held(gallery: Gallery) -> list[tuple[int, int]]:

@@ -6,7 +6,7 @@ import sqlite3
 
 import numpy as np
 import pytest
-from galleries import features, opened
+from galleries import change, features, opened
 
 from reidd.daemon.auditing import Unwritten
 from reidd.daemon.housekeeping import Housekeeping
@@ -134,10 +134,7 @@ class TestInTheStore:
             for _ in range(5):
                 with gallery.transaction():
                     gallery.note([FORGET])
-        connection = sqlite3.connect(tmp_path / "gallery.sqlite")
-        connection.execute(statement)
-        connection.commit()
-        connection.close()
+        change(tmp_path, statement)
         assert says in flaw(*stored(tmp_path))
         with opened(tmp_path) as gallery, gallery.transaction():
             gallery.note([FORGET])
@@ -173,10 +170,7 @@ class TestInTheStore:
             for _ in range(3):
                 with gallery.transaction():
                     gallery.note([FORGET])
-        connection = sqlite3.connect(tmp_path / "gallery.sqlite")
-        connection.execute(f"UPDATE audit SET line = {damaged} WHERE seq = 1")
-        connection.commit()
-        connection.close()
+        change(tmp_path, f"UPDATE audit SET line = {damaged} WHERE seq = 1")
         assert flaw(*stored(tmp_path)) == "entry 1 cannot be read"
         with opened(tmp_path) as gallery:
             gallery.prune_audit(older_than_s=2e12)
@@ -224,10 +218,7 @@ class TestInTheStore:
                 gallery.add(1, features(3))
                 gallery.note([FORGET])
             gallery.forget(9)
-        connection = sqlite3.connect(tmp_path / "gallery.sqlite")
-        connection.execute("UPDATE instances SET id = 8 WHERE instance = 2")
-        connection.commit()
-        connection.close()
+        change(tmp_path, "UPDATE instances SET id = 8 WHERE instance = 2")
         with opened(tmp_path) as gallery:
             assert gallery.damage
             assert list(gallery.forgotten()) == [9]

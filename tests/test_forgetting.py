@@ -1,10 +1,8 @@
 """What is forgotten is gone, and no backup brings it back by itself."""
 
-import sqlite3
-
 import numpy as np
 import pytest
-from galleries import SPACE, feature, features, held, labels_of, opened, pinned_of, settings_of
+from galleries import SPACE, change, feature, features, held, labels_of, opened, pinned_of, settings_of
 
 from reidd.errors import RequestError
 from reidd.gallery import Gallery, archive, without_forgotten
@@ -137,10 +135,7 @@ def test_an_archive_keeps_where_it_is_from(gallery, tmp_path):
 def test_a_damaged_note_is_told(gallery, tmp_path):
     gallery.forget(1)
     gallery.close()
-    connection = sqlite3.connect(tmp_path / "gallery.sqlite")
-    connection.execute("UPDATE forgotten SET what = replace(what, '[1,', '[2,')")
-    connection.commit()
-    connection.close()
+    change(tmp_path, "UPDATE forgotten SET what = replace(what, '[1,', '[2,')")
     with opened(tmp_path, capacity=100) as again:
         assert "forget it again" in again.damage[0]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from galleries import DIM, SPACE, features, held, labels_of, opened, settings_of
+from galleries import DIM, SPACE, change, features, held, labels_of, opened, settings_of
 
 from reidd.errors import GalleryError, GalleryKeyError
 from reidd.gallery import Gallery, rekeying, tables
@@ -31,13 +31,6 @@ def store(tmp_path) -> Path:
         gallery.set_label(2, "Annabelle")
         gallery.pin(2)
     return tmp_path / "gallery.sqlite"
-
-
-def change(store: Path, statement: str, *values: object) -> None:
-    connection = sqlite3.connect(store)
-    connection.execute(statement, values)
-    connection.commit()
-    connection.close()
 
 
 def stored(store: Path, what: str):
@@ -119,14 +112,14 @@ class TestDamage:
         number, id, time_ns, sealed = stored(store, "SELECT instance, id, time_ns, feature FROM instances LIMIT 1")
         number, id = (number, 2) if swapped == "id" else (9, id)
         crc = instance_crc(number, id, time_ns, sealed)
-        change(store, "UPDATE instances SET instance = ?, id = ?, crc = ? WHERE instance = 1", number, id, crc)
+        change(tmp_path, "UPDATE instances SET instance = ?, id = ?, crc = ? WHERE instance = 1", number, id, crc)
         with opened(tmp_path, key=KEY) as gallery:
             assert f"instance {number} does not match its checksum" in gallery.damage
             assert [number for number, _ in held(gallery)] == [2, 3, 4, 5]
 
     def test_a_row_of_a_plain_store_is_not_believed(self, store, tmp_path):
         plain = units(1)[0]
-        change(store, "INSERT INTO instances VALUES (9, 9, 0, ?, ?)", instance_crc(9, 9, 0, plain), plain)
+        change(tmp_path, "INSERT INTO instances VALUES (9, 9, 0, ?, ?)", instance_crc(9, 9, 0, plain), plain)
         with opened(tmp_path, key=KEY) as gallery:
             assert "instance 9 does not match its checksum" in gallery.damage
             assert 9 not in gallery.ids()
@@ -134,13 +127,13 @@ class TestDamage:
     def test_a_label_that_was_moved_is_noticed(self, store, tmp_path):
         (sealed,) = stored(store, "SELECT label FROM identities")
         crc = identity_crc(1, Identity(sealed, True, None))
-        change(store, "UPDATE identities SET id = 1, crc = ?", crc)
+        change(tmp_path, "UPDATE identities SET id = 1, crc = ?", crc)
         with opened(tmp_path, key=KEY) as gallery:
             assert "the label of id 1 was not written for that id" in gallery.damage
             assert labels_of(gallery) == {}
 
     def test_what_is_whole_of_a_damaged_store_moves_to_an_encrypted_one(self, store, tmp_path):
-        change(store, "UPDATE instances SET feature = zeroblob(60) WHERE instance = 2")
+        change(tmp_path, "UPDATE instances SET feature = zeroblob(60) WHERE instance = 2")
         with opened(tmp_path, key=KEY) as gallery:
             assert "instance 2 does not match its checksum" in gallery.damage
         assert store.with_name("gallery.sqlite.damaged-1").exists()
@@ -165,7 +158,7 @@ class TestKey:
 
     @pytest.mark.parametrize("statement", ["UPDATE meta SET value = 'x'", "DELETE FROM meta"])
     def test_a_damaged_note_of_the_key_sets_no_row_aside(self, store, tmp_path, statement):
-        change(store, f"{statement} WHERE key = 'key'")
+        change(tmp_path, f"{statement} WHERE key = 'key'")
         for key in (KEY, OTHER_KEY):
             with pytest.raises(GalleryError, match="notes its key"):
                 opened(tmp_path, key=key)
@@ -200,7 +193,7 @@ class TestConversion:
 
     def test_a_damaged_plain_store_is_salvaged_into_an_encrypted_one(self, tmp_path):
         plain(tmp_path, 5)
-        change(tmp_path / "gallery.sqlite", "UPDATE instances SET feature = zeroblob(32) WHERE instance = 2")
+        change(tmp_path, "UPDATE instances SET feature = zeroblob(32) WHERE instance = 2")
         with opened(tmp_path, key=KEY) as gallery:
             assert "instance 2 does not match its checksum" in gallery.damage
             assert gallery.encrypted
@@ -257,7 +250,7 @@ class TestChangeOfTheKey:
         assert stored(store, "SELECT feature FROM instances") == before
 
     def test_what_is_damaged_stays_damaged(self, store, tmp_path):
-        change(store, "UPDATE instances SET feature = zeroblob(60) WHERE instance = 2")
+        change(tmp_path, "UPDATE instances SET feature = zeroblob(60) WHERE instance = 2")
         with opened(tmp_path, key=OTHER_KEY, old_key=KEY) as gallery:
             assert "instance 2 does not match its checksum" in gallery.damage
             assert [number for number, _ in held(gallery)] == [1, 3, 4, 5]
@@ -265,8 +258,8 @@ class TestChangeOfTheKey:
             assert (gallery.damage, gallery.count(), labels_of(gallery)) == ((), 4, {2: "Annabelle"})
 
     def test_a_damaged_row_is_not_made_whole_by_writing_it_anew(self, store, tmp_path):
-        change(store, "UPDATE instances SET time_ns = 1 WHERE instance = 2")
-        change(store, "UPDATE identities SET pinned = 0")
+        change(tmp_path, "UPDATE instances SET time_ns = 1 WHERE instance = 2")
+        change(tmp_path, "UPDATE identities SET pinned = 0")
         with closing(tables.connect(store)) as connection:
             rekeying.rekey(connection, DIM, was=Cipher(KEY, SPACE), now=Cipher(OTHER_KEY, SPACE))
         with opened(tmp_path, key=OTHER_KEY) as gallery:

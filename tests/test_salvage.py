@@ -1,11 +1,8 @@
 """A damaged store is noticed, and what is whole serves."""
 
-import sqlite3
-from pathlib import Path
-
 import numpy as np
 import pytest
-from galleries import DIM, feature, features, held, labels_of, opened
+from galleries import DIM, change, feature, features, held, labels_of, opened
 
 from reidd.errors import GalleryError
 from reidd.gallery import Act
@@ -22,7 +19,7 @@ class TestDamage:
     def test_a_damaged_row_is_set_aside_and_the_rest_serves(self, tmp_path):
         with opened(tmp_path) as gallery:
             gallery.add(1, features(3))
-        self.change(tmp_path, "UPDATE instances SET feature = zeroblob(32) WHERE instance = 2")
+        change(tmp_path, "UPDATE instances SET feature = zeroblob(32) WHERE instance = 2")
         with opened(tmp_path) as gallery:
             assert [number for number, _ in held(gallery)] == [1, 3]
             assert "instance 2 does not match its checksum" in gallery.damage
@@ -35,7 +32,7 @@ class TestDamage:
         with opened(tmp_path) as gallery:
             gallery.add(1, features(2))
         endless = np.full(DIM, np.inf, np.float32).tobytes()
-        self.change(
+        change(
             tmp_path,
             f"UPDATE instances SET time_ns = 0, crc = {instance_crc(2, 1, 0, endless)}, feature = x'{endless.hex()}' "
             "WHERE instance = 2",
@@ -47,7 +44,7 @@ class TestDamage:
     def test_a_missing_row_is_noticed(self, tmp_path):
         with opened(tmp_path) as gallery:
             gallery.add(1, features(3))
-        self.change(tmp_path, "DELETE FROM instances WHERE instance = 2")
+        change(tmp_path, "DELETE FROM instances WHERE instance = 2")
         with opened(tmp_path) as gallery:
             assert "2 of 3 instances could be read" in gallery.damage
 
@@ -57,7 +54,7 @@ class TestDamage:
         with opened(tmp_path) as gallery:
             gallery.add(1, feature(1))
             gallery.set_label(1, "eve")
-        self.change(tmp_path, f"UPDATE identities SET label = {label}")
+        change(tmp_path, f"UPDATE identities SET label = {label}")
         with opened(tmp_path) as gallery:
             assert gallery.damage
             assert labels_of(gallery) == {}
@@ -65,7 +62,7 @@ class TestDamage:
     def test_a_lost_counter_never_gives_a_number_twice(self, tmp_path):
         with opened(tmp_path) as gallery:
             gallery.add(1, features(3))
-        self.change(tmp_path, "UPDATE meta SET value = 'x' WHERE key = 'state'")
+        change(tmp_path, "UPDATE meta SET value = 'x' WHERE key = 'state'")
         with opened(tmp_path) as gallery:
             assert gallery.count() == 3
             assert gallery.add(1, feature(1)).added[0] > 1000
@@ -77,7 +74,7 @@ class TestDamage:
             with gallery.transaction():
                 gallery.note([Act(who="local", what="add_to_gallery", id=1)])
         for other in {"state", "ages", "audit"} - {key}:
-            self.change(
+            change(
                 tmp_path, f"UPDATE meta SET value = (SELECT value FROM meta WHERE key = '{other}') WHERE key = '{key}'"
             )
             with opened(tmp_path) as gallery:
@@ -89,10 +86,3 @@ class TestDamage:
         with pytest.raises(GalleryError, match="restore a backup"):
             opened(tmp_path)
         assert (tmp_path / "gallery.sqlite").read_bytes() == b"not a database" * 500
-
-    @staticmethod
-    def change(folder: Path, statement: str) -> None:
-        connection = sqlite3.connect(folder / "gallery.sqlite")
-        connection.execute(statement)
-        connection.commit()
-        connection.close()
