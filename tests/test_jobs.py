@@ -28,7 +28,7 @@ def joined(line: Line, clients: str) -> list[Job]:
 def test_clients_take_turns():
     line = Line(10)
     joined(line, "aaaab" + "c")
-    order = [line.next().client.connection.decode() for _ in range(6)]
+    order = [line.next().caller.connection.decode() for _ in range(6)]
     assert order == ["a", "b", "c", "a", "a", "a"]
     assert line.next() is None
     assert len(line) == 0
@@ -39,14 +39,14 @@ def test_a_client_that_comes_back_waits_its_turn():
     joined(line, "aab")
     line.next()
     joined(line, "c")
-    assert [line.next().client.connection.decode() for _ in range(3)] == ["b", "a", "c"]
+    assert [line.next().caller.connection.decode() for _ in range(3)] == ["b", "a", "c"]
 
 
 def test_clients_of_this_machine_and_of_tcp_are_not_mistaken_for_each_other():
     line = Line(10)
     near, *far = [job("1"), job("1"), job("1")]
     for one in far:
-        one.client = one.client._replace(remote=True)
+        one.caller = one.caller._replace(remote=True)
         line.join(one, retry_after_s=1)
     line.join(near, retry_after_s=1)
     assert [line.next() for _ in range(3)] == [far[0], near, far[1]]
@@ -95,7 +95,7 @@ def test_a_key_is_one_client_however_many_connections_it_has():
     jobs = [job(connection) for connection in "1234"]
     for one in jobs:
         name = "desk" if one is jobs[3] else "cam"
-        one.client = one.client._replace(remote=True, user=User(name, frozenset()))
+        one.caller = one.caller._replace(remote=True, user=User(name, frozenset()))
         line.join(one, retry_after_s=1)
     assert [line.next() for _ in range(2)] == [jobs[0], jobs[3]]
 

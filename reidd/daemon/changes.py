@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 class Change(NamedTuple):
     """A change that a client asks for, or a question that is answered in its turn among the changes."""
 
-    client: Caller
+    caller: Caller
     request: protocol.AnyRequest
     until: float
     """When its deadline passes, on the monotonic clock."""
@@ -43,7 +43,7 @@ class Batch:
         with gallery.draft() as self.draft:
             self._settled: list[Settled] = [(change, self._attempted(change)) for change in changes]
             done = [
-                act(change.client, change.request, answer.reply)
+                act(change.caller, change.request, answer.reply)
                 for change, answer in self._settled
                 if isinstance(answer, Answer) and change.request.changes_gallery
             ]
@@ -71,8 +71,8 @@ class Batch:
             answer = self._service.answer(change.request, change.features)
             if change.outcome is not None:
                 answer = _with_pair(answer, change.outcome)
-            if change.client.retry:
-                self._gallery.keep_answer(change.client.retry, protocol.encode(answer.reply))
+            if change.caller.retry:
+                self._gallery.keep_answer(change.caller.retry, protocol.encode(answer.reply))
             return answer
         except ReiddError as error:
             return error
@@ -84,8 +84,8 @@ class Batch:
         if not isinstance(answer, Answer) or not isinstance(answer.reply, protocol.Receipt):
             return answer
         receipt = msgspec.structs.replace(answer.reply, sequence=entry.seq, hash=entry.hash)
-        if change.client.retry:
-            self._gallery.keep_answer(change.client.retry, protocol.encode(receipt))
+        if change.caller.retry:
+            self._gallery.keep_answer(change.caller.retry, protocol.encode(receipt))
         return answer._replace(reply=receipt)
 
 

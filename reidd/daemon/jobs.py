@@ -19,7 +19,7 @@ MAX_WAITING_BYTES = 64 << 20
 class Job:
     """A request on its way through a worker."""
 
-    client: Caller
+    caller: Caller
     request: protocol.AnyRequest
     header: bytes
     frames: list[bytes]
@@ -167,5 +167,5 @@ class Line:
 
 def _whose(job: Job) -> _Client:
     """The client whose turn it takes: a key, however many connections it has; else each socket counts its own."""
-    caller = job.client
+    caller = job.caller
     return caller.remote, caller.user.name if caller.user else caller.connection

@@ -20,7 +20,7 @@ def answer_or_change(outcome: Outcome, reply: Sequence[bytes], labelled: Labelle
     header, *frames = reply
     match protocol.decode_reply(header):
         case protocol.Array() as array if isinstance(job.request, protocol.AddToGallery):
-            return Change(job.client, job.request, job.until, float32_rows(array.shape, frames[0]), outcome)
+            return Change(job.caller, job.request, job.until, float32_rows(array.shape, frames[0]), outcome)
         case protocol.Array() as array:
             return Answer(replace(array, **outcome.pair_fields), tuple(frames))
         case protocol.Results() as results:

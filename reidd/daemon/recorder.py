@@ -118,8 +118,8 @@ class Recorder:
         """Whether no `forget` has overtaken an addition; else that is what came of it."""
         match change.request:
             case protocol.Forget(id=id):
-                self._forgets.note([id], change.client.asked)
-            case protocol.AddToGallery(id=id) if self._forgets.overtook(id, change.client.asked):
+                self._forgets.note([id], change.caller.asked)
+            case protocol.AddToGallery(id=id) if self._forgets.overtook(id, change.caller.asked):
                 error = UnknownIdError(f"id {id} was forgotten after this was asked; ask again to enrol it anew")
                 settled.append((change, error))
                 return False

@@ -39,17 +39,17 @@ class Retries:
         # In the order they were given, which is the order they grow old in.
         self._answers = {key: _Answer(now + WINDOW_S, reply) for key, reply in (known or {}).items()}
 
-    def noted(self, key: bytes, client: Caller, now: float) -> bytes | Repeat:
+    def noted(self, key: bytes, caller: Caller, now: float) -> bytes | Repeat:
         """Return the answer to a repeat, or say that it is the first, or that the first is under way.
 
-        In the last case `finished` names the client among those to answer.
+        In the last case `finished` names the caller among those to answer.
         """
         self._forget_old(now)
         if (answer := self._answers.get(key)) is not None:
             return answer.reply
         if (others := self._under_way.get(key)) is not None:
             if len(others) < MAX_REPEATS:
-                others.append(client)
+                others.append(caller)
             return Repeat.UNDER_WAY
         self._under_way[key] = []
         return Repeat.FIRST

@@ -153,63 +153,63 @@ class Server:
             self._front.reply(caller, [known])
         return known is not Repeat.FIRST
 
-    def _route(self, client: Caller, request: protocol.AnyRequest, header: bytes, frames: list[bytes]) -> None:
-        until = client.asked + request.deadline_ms / 1000
+    def _route(self, caller: Caller, request: protocol.AnyRequest, header: bytes, frames: list[bytes]) -> None:
+        until = caller.asked + request.deadline_ms / 1000
         if (features := self._service.given(request, frames)) is not None:
-            self._recorder.ask(Change(client, request, until, features))
+            self._recorder.ask(Change(caller, request, until, features))
             return
-        job = Job(client, request, header, frames, until)
+        job = Job(caller, request, header, frames, until)
         match request:
             case protocol.Status():
-                self._say(client, Answer(self._status(request, client)))
+                self._say(caller, Answer(self._status(request, caller)))
             case protocol.Events():
-                self._say(client, Answer(self._publisher.since(request, exact=may_see_scores(client.user))))
+                self._say(caller, Answer(self._publisher.since(request, exact=may_see_scores(caller.user))))
             case protocol.PublishAnalytics():
-                self._say(client, Answer(protocol.Done(request=request.request), events=(published(request),)))
+                self._say(caller, Answer(protocol.Done(request=request.request), events=(published(request),)))
             case protocol.Load():
                 self._pool.switch(job, (request.engine, request.accelerator))
             case _ if request.needs_worker:
                 self._pool.submit(job)
             case _:
-                self._recorder.ask(Change(client, request, until))
+                self._recorder.ask(Change(caller, request, until))
 
     def _conclude(self, outcome: Outcome) -> None:
         """Settle one outcome; a worker that answers nonsense costs its request and no more."""
         try:
             self._settle(outcome)
         except BusyError as refusal:
-            self._fail(outcome.job.client, outcome.job.request.request, refusal)
+            self._fail(outcome.job.caller, outcome.job.request.request, refusal)
         except Exception:  # the net around one request: a worker is not trusted to make sense
             log.exception("a worker's answer makes no sense")
             error = BackendError("the worker answered nonsense; ask again, and look into the daemon's log")
-            self._fail(outcome.job.client, outcome.job.request.request, error)
+            self._fail(outcome.job.caller, outcome.job.request.request, error)
 
     def _settle(self, outcome: Outcome) -> None:
         """Do with a worker's reply what its request asks for."""
         job = outcome.job
         if isinstance(outcome.reply, ReiddError):
-            self._fail(job.client, job.request.request, outcome.reply)
+            self._fail(job.caller, job.request.request, outcome.reply)
             return
         answer = answer_or_change(outcome, outcome.reply, self._service.labelled)
         if isinstance(answer, Change):
             self._recorder.ask(answer)
             return
         if isinstance(job.request, protocol.Load):
-            self._unwritten.note(act(job.client, job.request, answer.reply))
-        self._say(job.client, answer, asked=job.client.asked)
+            self._unwritten.note(act(job.caller, job.request, answer.reply))
+        self._say(job.caller, answer, asked=job.caller.asked)
 
     def _tell(self, settled: Sequence[Settled]) -> None:
         """Tell clients what came of what they asked of the gallery; what was changed is on the disk."""
         for change, answer in settled:
             if isinstance(answer, ReiddError):
-                self._fail(change.client, change.request.request, answer)
+                self._fail(change.caller, change.request.request, answer)
                 continue
             if isinstance(answer.reply, protocol.RowsReply) and answer.reply.instances:
-                self._unwritten.note(act(change.client, change.request, answer.reply))
+                self._unwritten.note(act(change.caller, change.request, answer.reply))
             if isinstance(answer.reply, protocol.Receipt):
-                self._say(change.client, answer._replace(reply=self._forgot(answer.reply)))
+                self._say(change.caller, answer._replace(reply=self._forgot(answer.reply)))
             else:
-                self._say(change.client, answer)
+                self._say(change.caller, answer)
 
     def _forgot(self, receipt: protocol.Receipt) -> protocol.Receipt:
         """Let the rest of the core forget too, now that the gallery has, and say which files were out of reach."""
@@ -217,23 +217,23 @@ class Server:
         left = [*receipt.not_reached, *self._gallery.remains()]
         return msgspec.structs.replace(receipt, not_reached=left)
 
-    def _say(self, client: Caller, answer: Answer, *, asked: float = math.inf) -> None:
+    def _say(self, caller: Caller, answer: Answer, *, asked: float = math.inf) -> None:
         reply, frames = answer.reply, answer.frames
-        if isinstance(reply, protocol.Results) and not may_see_scores(client.user):
+        if isinstance(reply, protocol.Results) and not may_see_scores(caller.user):
             reply, frames = coarse_reply(reply), (b"",)
         encoded = protocol.encode(reply)
-        for caller in (client, *self._retries.finished(client.retry, encoded, time.monotonic())):
-            self._front.reply(caller, [encoded, *frames])
+        for one in (caller, *self._retries.finished(caller.retry, encoded, time.monotonic())):
+            self._front.reply(one, [encoded, *frames])
         # Afterwards: whoever asked is waiting, a subscriber is not.
         for event in answer.events:
             self._publisher.publish(event, asked=asked)
 
-    def _fail(self, client: Caller, request: str, error: ReiddError) -> None:
+    def _fail(self, caller: Caller, request: str, error: ReiddError) -> None:
         reply = protocol.encode(protocol.failed(error, request))
-        for caller in (client, *self._retries.finished(client.retry, None, time.monotonic())):
-            self._front.reply(caller, [reply])
+        for one in (caller, *self._retries.finished(caller.retry, None, time.monotonic())):
+            self._front.reply(one, [reply])
 
-    def _status(self, request: protocol.Status, client: Caller) -> protocol.StatusReply:
+    def _status(self, request: protocol.Status, caller: Caller) -> protocol.StatusReply:
         return status(
             request,
             started=self._started,
@@ -243,5 +243,5 @@ class Server:
             publisher=self._publisher,
             ring=self._ring,
             max_distance=self._max_distance,
-            analytics=self._analytics if not client.remote else self._front.remote_analytics,
+            analytics=self._analytics if not caller.remote else self._front.remote_analytics,
         )
