@@ -8,7 +8,6 @@ client.welcome(welcome); sock.sendall(client.initiate()); client.ready(ready); s
 import os
 import socket
 import struct
-import time
 
 from nacl.bindings import crypto_box, crypto_box_afternm, crypto_box_beforenm, crypto_box_keypair, crypto_box_open
 from zmq.utils import z85
@@ -155,15 +154,3 @@ class Session:
 def pair(public: str, secret: str) -> tuple[bytes, bytes]:
     """A pair of keys as a file has it."""
     return z85.decode(public), z85.decode(secret)
-
-
-def closed_within(session: Session, seconds: float) -> float:
-    """How long it takes until the other side closes the connection."""
-    began = time.monotonic()
-    session.talk.settimeout(seconds)
-    try:
-        while session.talk.recv(65536):
-            pass
-    except ConnectionResetError:
-        pass
-    return time.monotonic() - began

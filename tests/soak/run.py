@@ -36,7 +36,6 @@ class Seen:
     slowest_s: float
     quiet: list[int]
     """Descriptors of the core with nobody connected: before the window and after it."""
-    restarts: int
     log: list[str] = field(default_factory=list)
     """Lines that no healthy daemon writes."""
 
@@ -72,7 +71,7 @@ def soaked(folder: Path, total_s: float) -> Seen:
         daemon.end(signal.SIGKILL)
     return Seen(
         seconds, samples, load.counts, injected, [what for _, what in load.surprises], load.slowest_s, quiet,
-        injected["kill -9 of the daemon"] + injected["restart"], _unhealthy(daemon),
+        _unhealthy(daemon),
     )  # fmt: skip
 
 

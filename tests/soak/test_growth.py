@@ -29,7 +29,6 @@ def seen(seconds=SECONDS, core=None, **fields):
         "surprises": [],
         "slowest_s": 0.0,
         "quiet": [20, 20],
-        "restarts": 2,
     }
     return Seen(seconds=float(seconds[-1]), samples=samples, **{**whole, **fields})
 

@@ -75,7 +75,7 @@ def png_header(width, height):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
-ENCODED, FLOATS = {"kind": "encoded"}, {"kind": "feature", "shape": [1, DIM]}
+ENCODED = {"kind": "encoded"}
 
 
 @pytest.mark.parametrize("op", ["add_to_gallery", "re_id_image", "extract_features", "get_distances"])
