@@ -53,7 +53,6 @@ def adopt(
     scalefactor: float = 1.0,
     std: tuple[float, float, float] = (1.0, 1.0, 1.0),
     swaprb: bool = False,
-    crop: bool = False,
     registry: Registry,
 ) -> Adopted:
     """Make a model folder of one file, below `folder`.
@@ -79,7 +78,7 @@ def adopt(
         "mean": list(mean),
         "scalefactor": scalefactor,
         "swaprb": swaprb,
-        "crop": crop,
+        "crop": False,
     }
     extras: dict[str, Any] = {"licence": licence, "std": list(std), "files": [_entry(content, file.name, registry)]}
     document = {"id": id, "license": licence, "model_parameters": parameters, "reidd": extras}

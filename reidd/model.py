@@ -140,9 +140,9 @@ class ModelConfig:
             return listed
         return [ModelFile(file=main, format=Path(main).suffix.removeprefix(".").lower()), *listed]
 
-    def file(self, formats: frozenset[str], precision: str | None = None) -> ModelFile | None:
+    def file(self, formats: frozenset[str]) -> ModelFile | None:
         """The first file in one of these formats, or None."""
-        return next((f for f in self.files if f.format in formats and precision in (None, f.precision)), None)
+        return next((f for f in self.files if f.format in formats), None)
 
     def read(self, file: ModelFile) -> bytes:
         """The bytes of one file, read once and compared with its checksum.

@@ -1,7 +1,7 @@
 """Whether the engine/accelerator pairs of this machine make the same features of a model's images."""
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timezone
 
 import numpy as np
@@ -35,13 +35,7 @@ pixels scaled wrongly 36 and 45 %.
 """
 
 
-def verify(
-    model: ModelConfig,
-    images: Sequence[np.ndarray],
-    *,
-    registry: Registry,
-    progress: Callable[[Pair, ModelFile], None] = lambda *_: None,
-) -> Certificate:
+def verify(model: ModelConfig, images: Sequence[np.ndarray], *, registry: Registry) -> Certificate:
     """Run every ready pair over images, `(h, w, 3)` uint8 BGR each, and compare it with the pair of `model_file`.
 
     Raises:
@@ -51,7 +45,6 @@ def verify(
     done: list[tuple[Pair, ModelFile, Trial]] = []
     failures = []
     for pair, file in candidates(model, registry):
-        progress(pair, file)
         try:
             done.append((pair, file, trials.run(model, file, pair.engine, pair.accelerator, batch)))
         except BackendError as error:

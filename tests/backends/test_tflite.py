@@ -23,7 +23,7 @@ LEGACY = reidd_tflite.runtime().__name__.startswith("tflite_runtime")
 def only(tmp_path, precision: str) -> ModelConfig:
     """The embedded model with one of its TFLite files alone."""
     origin = ModelConfig.from_model_id("reidd/person")
-    file = origin.file(TFLite.formats, precision)
+    file = next(f for f in origin.files if (f.format, f.precision) == ("tflite", precision))
     for name in (file.file, origin.extras.golden):
         shutil.copy(origin.base_dir / name, tmp_path)
     document = msgspec.json.decode(origin.origin.read_bytes())
