@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from importlib.util import find_spec
 from pathlib import Path
@@ -46,13 +46,13 @@ class Figure(NamedTuple):
     met: bool | None = None
 
 
-def measured(folder: Path, *, sizes: Sequence[int] = SIZES) -> list[Figure]:
+def measured(folder: Path) -> list[Figure]:
     """Measure in a process of its own, with one thread for arithmetic; `folder` lies on the disk to be measured."""
     # The library under numpy reads this once, when it is loaded.
     one_thread = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     # Here, for a process that is killed leaves its folders: in memory, 200 MB of the board's.
     with tempfile.TemporaryDirectory(prefix=f"reidd-bench-{os.getpid()}-", dir="/dev/shm") as memory:
-        said = _said(str(folder), memory, *map(str, sizes), environment=os.environ | one_thread)
+        said = _said(str(folder), memory, environment=os.environ | one_thread)
     return [Figure(*row) for row in json.loads(said)]
 
 
@@ -71,9 +71,9 @@ def _said(*words: str, environment: Mapping[str, str]) -> bytes:
     return said
 
 
-def _figures(folder: Path, memory: Path, sizes: Sequence[int]) -> Iterator[Figure]:
-    features = unit(np.random.default_rng(0).normal(size=(max(sizes), DIM)).astype(np.float32))
-    for size in sizes:
+def _figures(folder: Path, memory: Path) -> Iterator[Figure]:
+    features = unit(np.random.default_rng(0).normal(size=(max(SIZES), DIM)).astype(np.float32))
+    for size in SIZES:
         yield from _search(memory, _rows(features[:size]))
     yield from _enrolment(folder, memory, features[:2048])
     yield from _start(folder, _rows(features))
@@ -243,4 +243,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "--start":
         json.dump(_started(Path(sys.argv[2]), int(sys.argv[3])), sys.stdout)
     else:
-        json.dump(list(_figures(Path(sys.argv[1]), Path(sys.argv[2]), [int(n) for n in sys.argv[3:]])), sys.stdout)
+        json.dump(list(_figures(Path(sys.argv[1]), Path(sys.argv[2]))), sys.stdout)
