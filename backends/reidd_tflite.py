@@ -33,7 +33,10 @@ class TFLite(Backend):
         self._interpreter = interpreter
         self._input = interpreter.get_input_details()[0]
         self._output = interpreter.get_output_details()[0]
-        self._step = max(1, int(self._input["shape"][0]))
+        shape = self._input["shape"].tolist()
+        self._step = max(1, shape[0])
+        # (n, 3, h, w), as PyTorch's converter leaves it; TensorFlow's has (n, h, w, 3).
+        self._channels_first = shape[1:2] == [3] != shape[-1:]
 
     @classmethod
     def obstacle(cls, accelerator: Accelerator) -> str | None:
@@ -87,6 +90,8 @@ class TFLite(Backend):
         once took 1.0 to 1.4 times as long for each: docs/backends.md has the figures.
         """
         values = quantised(batch, self._input)
+        if self._channels_first:
+            values = np.ascontiguousarray(values.transpose(0, 3, 1, 2))
         steps = [self._run(values[at : at + self._step]) for at in range(0, len(values), self._step)]
         if not steps:
             return np.empty((0, int(np.prod(self._output["shape"])) // self._step), np.float32)

@@ -79,6 +79,14 @@ class TestAnyBatch(BackendContract):
         return network("any_batch")
 
 
+class TestChannelsFirst(BackendContract):
+    backend_class = TFLite
+
+    @pytest.fixture
+    def model(self):
+        return network("channels_first")
+
+
 @pytest.mark.parametrize("kind", ["float", "batch_of_four", "any_batch", "float16", "dynamic_range", "int8"])
 def test_xnnpack_runs_every_layer_and_nothing_is_said(caplog, kind):
     if LEGACY and kind in ("any_batch", "dynamic_range", "int8"):

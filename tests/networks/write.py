@@ -30,8 +30,14 @@ def network(batch: int | None) -> tf.keras.Model:
     return tf.keras.Model(inputs, layers.Reshape((128,))(layers.AveragePooling2D((2, 2))(x)))
 
 
-def converted(batch: int | None, adjust: Callable[[tf.lite.TFLiteConverter], None] = lambda _: None) -> bytes:
-    converter = tf.lite.TFLiteConverter.from_keras_model(network(batch))
+def channels_first() -> tf.keras.Model:
+    """The same network behind an input (n, 3, h, w), as PyTorch's converter writes it."""
+    inputs = tf.keras.Input((3, HEIGHT, WIDTH), batch_size=1)
+    return tf.keras.Model(inputs, network(1)(tf.keras.layers.Permute((2, 3, 1))(inputs)))
+
+
+def converted(model: tf.keras.Model, adjust: Callable[[tf.lite.TFLiteConverter], None] = lambda _: None) -> bytes:
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
     adjust(converter)
     return bytes(converter.convert())
 
@@ -85,13 +91,14 @@ def golden_crops() -> np.ndarray:
 
 
 if __name__ == "__main__":
-    int8 = converted(1, full_int8)
+    int8 = converted(network(1), full_int8)
     files = {
-        "float": converted(1),
-        "batch_of_four": converted(4),
-        "any_batch": converted(None),
-        "float16": converted(1, half_weights),
-        "dynamic_range": converted(1, dynamic_range),
+        "float": converted(network(1)),
+        "batch_of_four": converted(network(4)),
+        "any_batch": converted(network(None)),
+        "channels_first": converted(channels_first()),
+        "float16": converted(network(1), half_weights),
+        "dynamic_range": converted(network(1), dynamic_range),
         "int8": int8,
         "refused_by_xnnpack": refused_by_xnnpack(int8),
     }
