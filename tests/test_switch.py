@@ -9,7 +9,7 @@ from reidd.errors import DeadlineError
 def test_another_pair_can_be_asked_for(rig):
     built = rig([LITE])
     built.until(built.on(LITE))
-    built.pool.switch(built.job(), STICK)
+    built.pool.switch(built.job(within_s=20), STICK)
     built.until(lambda: built.outcomes)
     built.outcomes.clear()
     assert pair_of(built.ask()[0]) == STICK
@@ -28,7 +28,7 @@ def test_the_device_that_is_given_up_for_another_may_be_had_again(rig):
 def test_a_pair_that_cannot_be_had_changes_nothing(rig):
     built = rig([LITE])
     built.until(built.on(LITE))
-    built.pool.switch(built.job(), (Engine.HAILO_RT, Accelerator.HAILO))
+    built.pool.switch(built.job(within_s=20), (Engine.HAILO_RT, Accelerator.HAILO))
     built.until(lambda: built.outcomes)
     assert "no installed plugin brings HAILO_RT/HAILO" in str(built.outcomes.pop().reply)
     assert pair_of(built.ask()[0]) == LITE
