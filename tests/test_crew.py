@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pools import LITE, STICK, pair_of, with_reserve
 
+from reidd.daemon import crew
 from reidd.engines import Accelerator, Engine
 from reidd.errors import BackendError, BackendUnavailableError
 
@@ -33,6 +34,17 @@ def test_a_stick_that_serves_one_process_leaves_the_other_workers_to_the_next_pa
     built = rig(size=2)
     built.until(lambda: len(built.pids()) == 2)
     assert built.on(STICK)()
+
+
+def test_while_the_stick_hangs_as_it_is_opened_the_others_serve(rig, stick, monkeypatch):
+    monkeypatch.setattr(crew, "SLOW_LOAD_S", 0.3)
+    stick.behave("hang at start")
+    built = rig(size=2)
+    built.until(built.on(LITE, workers=2), within_s=10)
+    outcome, _ = built.ask()
+    assert (pair_of(outcome), outcome.degraded) == (LITE, True)
+    # Its two attempts go on, and none is added.
+    assert [worker.trying for worker in built.pool._crew if worker.ready is None] == [STICK, STICK]
 
 
 def test_without_the_stick_the_others_serve_and_say_why(rig, stick):

@@ -19,6 +19,8 @@ from reidd.errors import BackendError
 log = logging.getLogger(__name__)
 
 MAX_PAUSE_S = 30.0
+SLOW_LOAD_S = 5.0
+"""Whoever takes longer to load a pair, for its driver may hang, keeps nobody from serving on another."""
 
 
 class Crew:
@@ -62,11 +64,17 @@ class Crew:
 
     def recruit(self, now: float) -> None:
         """Start one of those that are missing: a worker, its reserve, or a candidate for a better pair."""
-        regulars = [w for w in self if not (w.candidate or w.retiring)]
         working = self.working()
+        for worker in self:
+            if not worker.candidate and worker.loading_s(now) > SLOW_LOAD_S:
+                worker.candidate = worker.slow = True
+        regulars = [w for w in self if not (w.candidate or w.retiring)]
         if len(regulars) < self.size:
+            # Not what is being tried, nor what was before it.
+            tried = max((self.ladder.rank(w.trying) for w in self if w.slow and w.trying), default=-1)
+            offer = [p for p in self.ladder.offer(now, cautious=not working) if self.ladder.rank(p) > tried]
             for _ in range(self.size - len(regulars)):
-                self._try_start(self.ladder.offer(now, cautious=not working), now)
+                self._try_start(offer, now)
         elif len(working) >= self.size and not any(w.candidate for w in self):
             worst = working[self.size - 1].pair
             if (better := self.ladder.better(worst, now)) is not None:
@@ -96,7 +104,7 @@ class Crew:
     def joined(self, worker: Worker) -> None:
         """Count a worker among the regular ones, now that it is ready."""
         self._stillborn = 0
-        worker.candidate = False
+        worker.candidate = worker.slow = False
 
     def retire(self, worker: Worker) -> None:
         """Let a worker go once it has nothing to do."""

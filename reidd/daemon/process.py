@@ -35,6 +35,8 @@ class Worker:
     """The client of its job has been answered already, because its time was up."""
     candidate: bool = False
     """It tries a better pair; the others go on meanwhile."""
+    slow: bool = False
+    """It became a candidate because the pair that it tries takes long to load."""
     retiring: bool = False
     used: float = 0.0
 
@@ -54,6 +56,10 @@ class Worker:
     def idle(self) -> bool:
         """Whether it can take a job."""
         return self.ready is not None and self.job is None and not self.retiring and self.pipe.open
+
+    def loading_s(self, now: float) -> float:
+        """For how many seconds it has been loading the pair that it tries."""
+        return now - self.since if self.ready is None and self.trying is not None else 0.0
 
     def begin(self, job: Job, now: float) -> None:
         """Note that it is at a job from now on."""
