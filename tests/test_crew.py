@@ -38,6 +38,7 @@ def test_a_stick_that_serves_one_process_leaves_the_other_workers_to_the_next_pa
 
 def test_while_the_stick_hangs_as_it_is_opened_the_others_serve(rig, stick, monkeypatch):
     monkeypatch.setattr(crew, "SLOW_LOAD_S", 0.3)
+    monkeypatch.setenv("REIDD_EDGETPU_PROBE_S", "20")
     stick.behave("hang at start")
     built = rig(size=2)
     built.until(built.on(LITE, workers=2), within_s=10)
