@@ -64,17 +64,14 @@ class Crew:
 
     def recruit(self, now: float) -> None:
         """Start one of those that are missing: a worker, its reserve, or a candidate for a better pair."""
-        working = self.working()
         for worker in self:
             if not worker.candidate and worker.loading_s(now) > SLOW_LOAD_S:
                 worker.candidate = worker.slow = True
         regulars = [w for w in self if not (w.candidate or w.retiring)]
+        working = self.working()
         if len(regulars) < self.size:
-            # Not what is being tried, nor what was before it.
-            tried = max((self.ladder.rank(w.trying) for w in self if w.slow and w.trying), default=-1)
-            offer = [p for p in self.ladder.offer(now, cautious=not working) if self.ladder.rank(p) > tried]
             for _ in range(self.size - len(regulars)):
-                self._try_start(offer, now)
+                self._try_start(self._offer(now, cautious=not working), now)
         elif len(working) >= self.size and not any(w.candidate for w in self):
             worst = working[self.size - 1].pair
             if (better := self.ladder.better(worst, now)) is not None:
@@ -166,6 +163,11 @@ class Crew:
                 process.wait(grace_s)
         self._workers.clear()
         self.watch.close()
+
+    def _offer(self, now: float, *, cautious: bool) -> list[Pair]:
+        """The pairs that a new worker may try: not one that is slow to load, nor those before it."""
+        tried = max((self.ladder.rank(w.trying) for w in self if w.slow and w.trying), default=-1)
+        return [pair for pair in self.ladder.offer(now, cautious=cautious) if self.ladder.rank(pair) > tried]
 
     def _try_start(self, pairs: Sequence[Pair], now: float, *, candidate: bool = False) -> None:
         if not pairs or now < self._not_before:
