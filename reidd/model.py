@@ -111,12 +111,13 @@ class ModelConfig:
 
         Raises:
             UnknownModelError: no such folder; says where it looked and which models there are.
+            ConfigError: there is, but its document is wrong, or has another model's id.
         """
         folders = places.model_folders() if folders is None else folders
         if isinstance(model_id, str) and model_id.count("/") == 1 and ".." not in model_id.split("/"):
             for folder in folders:
                 if is_there(found := folder / model_id / FILE_NAME):
-                    return cls(found)
+                    return _named(cls(found), model_id)
         known = ", ".join(available(folders)) or "none"
         looked = ", ".join(map(str, folders))
         raise UnknownModelError(f"no model {shown(model_id)} in {looked}; there are: {known}")
@@ -220,6 +221,12 @@ def available(folders: Sequence[Path]) -> list[str]:
     """The ids of all model folders below these folders, sorted."""
     found = {f"{p.parent.parent.name}/{p.parent.name}" for d in folders for p in d.glob(f"[!.]*/[!.]*/{FILE_NAME}")}
     return sorted(found)
+
+
+def _named(model: ModelConfig, model_id: str) -> ModelConfig:
+    if model.id != model_id:
+        raise ConfigError(f'{model.origin}: id: expected "{model_id}", as its folder is called, got "{model.id}"')
+    return model
 
 
 def _json(path: Path) -> Any:

@@ -201,6 +201,12 @@ def test_an_unknown_model_says_where_it_looked_and_what_there_is(model_id):
         ModelConfig.from_model_id(model_id)
 
 
+def test_a_folder_that_is_not_called_as_its_model_is_refused(folder):
+    shutil.copytree(folder, folder.parent / "copy")
+    with pytest.raises(ConfigError, match='id: expected "acme/copy", as its folder is called, got "acme/reid"'):
+        ModelConfig.from_model_id("acme/copy", [folder.parent.parent])
+
+
 @contextmanager
 def ordinary_user():
     """Whoever may not read everything, as root may."""
