@@ -28,6 +28,7 @@ GALLERY, QUERIES = places.sample_folder() / "gallery", places.sample_folder() / 
         (("status", "--endpoint", "/run/reidd/reidd.sock"), 78, "expected ipc://"),
         (("merge", 7, 7), 65, "two ids"),
         (("watch", "nosuchtype"), 65, "identified"),
+        (("watch", "redacted"), 65, "are sent"),
         (("load", __file__), 70, "reidd save"),
     ],
 )

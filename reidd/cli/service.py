@@ -140,8 +140,9 @@ def watch(
     from reidd.errors import RequestError
     from reidd.protocol import EVENT_TYPES
 
-    for wrong in set(types or ()) - set(EVENT_TYPES):
-        raise RequestError(f"there are no events of type {wrong!r}; there are {', '.join(EVENT_TYPES)}")
+    sent = [name for name in EVENT_TYPES if name != "redacted"]
+    for wrong in set(types or ()) - set(sent):
+        raise RequestError(f"no events of type {wrong!r} are sent; expected {', '.join(sent)}")
     with client(endpoint, timeout) as daemon:
         for number, event in enumerate(daemon.watch(*(types or ())), 1):
             if json:
