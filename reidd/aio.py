@@ -14,7 +14,7 @@ import zmq.asyncio
 
 from reidd import client
 from reidd.arguments import counted
-from reidd.connection import secure
+from reidd.channel import secure
 from reidd.keys import credentials
 from reidd.results import ReIdentificationResults
 

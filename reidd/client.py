@@ -13,8 +13,8 @@ from zmq.utils.monitor import parse_monitor_message
 
 from reidd import places, protocol
 from reidd.arguments import member, seconds_of
+from reidd.channel import Channel, secure
 from reidd.colors import checked_colors
-from reidd.connection import Connection, secure
 from reidd.engines import Accelerator, Engine
 from reidd.errors import ForbiddenError, RequestError, UnknownModelError
 from reidd.identifier import Identifier
@@ -49,7 +49,7 @@ class Client(Identifier):
         key: str | os.PathLike[str] | None = None,
     ):
         self._credentials = None if key is None else credentials(Path(key))
-        self._connection = Connection(
+        self._channel = Channel(
             endpoint or places.default_endpoint(), seconds_of(timeout, "timeout"), self._credentials
         )
         self._colors: np.ndarray | None = None
@@ -61,7 +61,7 @@ class Client(Identifier):
             BackendUnavailableError: that pair cannot run there; the daemon goes on with the one it has.
         """
         request = protocol.Load(engine=member(Engine, engine), accelerator=member(Accelerator, accelerator))
-        self._connection.ask(request, timeout=max(self._connection.timeout, LOAD_TIMEOUT_S))
+        self._channel.ask(request, timeout=max(self._channel.timeout, LOAD_TIMEOUT_S))
 
     def status(self) -> protocol.StatusReply:
         """How the daemon is: its model, engine, workers, gallery, uptime."""
@@ -95,7 +95,7 @@ class Client(Identifier):
         Raises:
             RequestError: the daemon sends none over tcp.
         """
-        return _seen_from_here(self.status().analytics, self._connection.endpoint)
+        return _seen_from_here(self.status().analytics, self._channel.endpoint)
 
     def watch(self, *types: str, timeout: float | None = None) -> Generator[dict[str, Any], None, None]:
         """Subscribe to the daemon's events, such as "identified" or "published"; without types, to all.
@@ -110,16 +110,16 @@ class Client(Identifier):
     @property
     def endpoint(self) -> str:
         """The daemon's address."""
-        return self._connection.endpoint
+        return self._channel.endpoint
 
     @property
     def timeout(self) -> float:
         """Seconds that a request may take before it raises `ConnectionError` or `DeadlineError`."""
-        return self._connection.timeout
+        return self._channel.timeout
 
     @timeout.setter
     def timeout(self, seconds: float) -> None:
-        self._connection.timeout = seconds_of(seconds, "timeout")
+        self._channel.timeout = seconds_of(seconds, "timeout")
 
     @property
     def engine(self) -> Engine | None:
@@ -173,7 +173,7 @@ class Client(Identifier):
 
     def close(self) -> None:
         """Close the connection; a later call opens it again."""
-        self._connection.close()
+        self._channel.close()
 
     def __enter__(self) -> "Client":
         return self
@@ -186,7 +186,7 @@ class Client(Identifier):
         return bytes.fromhex(status.space), status.dim
 
     def _ask(self, request: protocol.Request, frames: Sequence[Any] = ()) -> tuple[protocol.AnyReply, list[Any]]:
-        return self._connection.ask(request, frames)
+        return self._channel.ask(request, frames)
 
 
 @contextmanager

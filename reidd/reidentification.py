@@ -11,8 +11,8 @@ import numpy as np
 
 from reidd import places, protocol
 from reidd.arguments import counted, member
+from reidd.channel import KEY, Channel, Turns, obstacle
 from reidd.colors import checked_colors
-from reidd.connection import KEY, Connection, Turns, obstacle
 from reidd.engines import Accelerator, Engine
 from reidd.errors import ConfigError, ConnectionError, NotLoadedError, PublishError, RequestError, shown
 from reidd.features import Extractor
@@ -66,7 +66,7 @@ class ReIdentification(Identifier):
         self._extractor: Extractor | None = None
         self._gallery: Gallery | None = None
         self._limit: protocol.SetPerIdGalleryLimit | None = None
-        self._daemon: Connection | None = None
+        self._daemon: Channel | None = None
         self._turns = Turns()
         if self._model.extras.dim is not None:
             self._open_gallery(self._model.extras.dim)
@@ -197,7 +197,7 @@ class ReIdentification(Identifier):
                     f"nobody to publish to at {endpoint}: {reason}; or name a file in {ANALYTICS_FILE}"
                 )
             key = os.environ.get(KEY)
-            self._daemon = Connection(endpoint, PUBLISH_TIMEOUT_S, credentials(Path(key)) if key else None)
+            self._daemon = Channel(endpoint, PUBLISH_TIMEOUT_S, credentials(Path(key)) if key else None)
         try:
             self._daemon.ask(request)
         except ConnectionError:

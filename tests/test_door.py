@@ -11,7 +11,7 @@ import zmq
 from zmq.utils import monitor
 
 from reidd import keys
-from reidd.connection import secure
+from reidd.channel import secure
 from reidd.daemon import door as doors
 from reidd.daemon import served_socket, stranger
 from reidd.daemon.door import Door

@@ -26,8 +26,8 @@ Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds to wait for an an
 def client(endpoint: str | None, timeout: float) -> "Client":
     """Connect to a daemon, with the key that `REIDD_KEY` names; say at once when nobody listens, for a person waits."""
     from reidd import places
+    from reidd.channel import KEY, obstacle
     from reidd.client import Client
-    from reidd.connection import KEY, obstacle
     from reidd.errors import ConnectionError
 
     endpoint = endpoint or places.default_endpoint()

@@ -212,7 +212,7 @@ def _at_work(status: "StatusReply | ReiddError") -> "set[tuple[Engine, Accelerat
 
 
 def _daemon(endpoint: str, status: "StatusReply | ReiddError") -> Iterator[Finding]:
-    from reidd.connection import obstacle
+    from reidd.channel import obstacle
     from reidd.errors import ConnectionError
 
     if isinstance(status, ConnectionError) and endpoint.startswith("ipc://") and obstacle(endpoint) is None:

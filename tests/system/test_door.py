@@ -13,8 +13,8 @@ from zmq.utils import monitor
 import reidd
 import reidd.aio
 from reidd import keys
+from reidd.channel import secure
 from reidd.client import subscribed
-from reidd.connection import secure
 from reidd.keys import Role
 
 IN_TIME_MS = 5000

@@ -18,7 +18,7 @@ from siege import CORE_MIB, P99_S, honest_client, resident_mib
 from zmq import DEALER, LINGER, SNDMORE, Context
 
 from reidd import keys
-from reidd.connection import secure
+from reidd.channel import secure
 from reidd.keys import Role
 from reidd.protocol import MAX_FRAME_BYTES
 

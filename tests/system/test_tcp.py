@@ -13,7 +13,7 @@ from house import House
 
 import reidd
 from reidd import keys
-from reidd.connection import secure
+from reidd.channel import secure
 from reidd.keys import Role
 from reidd.protocol import MAX_FRAME_BYTES
 

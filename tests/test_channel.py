@@ -15,13 +15,13 @@ import zmq
 
 import reidd
 from reidd import protocol
-from reidd.connection import Connection, _monitor
+from reidd.channel import Channel, _monitor
 
 ASKING = """
 import sys
 from reidd import protocol
-from reidd.connection import Connection
-print(type(Connection(sys.argv[1], 0.4).ask(protocol.Status())[0]).__name__)
+from reidd.channel import Channel
+print(type(Channel(sys.argv[1], 0.4).ask(protocol.Status())[0]).__name__)
 """
 
 
@@ -41,8 +41,8 @@ def endpoint(short_folder, core):
 
 
 @pytest.fixture
-def connection(endpoint):
-    with contextlib.closing(Connection(endpoint, 2.0)) as opened:
+def channel(endpoint):
+    with contextlib.closing(Channel(endpoint, 2.0)) as opened:
         yield opened
 
 
@@ -61,8 +61,8 @@ def answer(core, message):
     core.send_multipart([client, b"", protocol.encode(protocol.Done(request=protocol.request_id(header)))])
 
 
-def asking(connection):
-    thread = threading.Thread(target=connection.ask, args=(protocol.Status(),))
+def asking(channel):
+    thread = threading.Thread(target=channel.ask, args=(protocol.Status(),))
     thread.start()
     return thread
 
@@ -84,10 +84,10 @@ def test_it_waits_no_longer_than_it_said_though_the_daemon_accepts_nobody(full):
     assert time.monotonic() - start < 3
 
 
-def test_the_time_that_is_left_is_the_deadline(core, connection):
-    first = asking(connection)
+def test_the_time_that_is_left_is_the_deadline(core, channel):
+    first = asking(channel)
     message = core.recv_multipart()
-    second = asking(connection)
+    second = asking(channel)
     time.sleep(0.5)  # the second waits for the first
     answer(core, message)
     message = core.recv_multipart()
@@ -104,7 +104,7 @@ def test_a_client_may_wait_longer_than_a_deadline_can_be(client):
 
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # of Python 3.12
 def test_a_forked_child_waits_for_no_thread_of_its_parent(client):
-    with client._connection._turns.mine:
+    with client._channel._turns.mine:
         child = os.fork()
         if not child:
             signal.alarm(5)
@@ -112,16 +112,16 @@ def test_a_forked_child_waits_for_no_thread_of_its_parent(client):
     assert os.waitpid(child, 0)[1] == 0
 
 
-def test_a_daemon_that_was_lost_before_is_asked_once(core, endpoint, connection):
-    first = asking(connection)
+def test_a_daemon_that_was_lost_before_is_asked_once(core, endpoint, channel):
+    first = asking(channel)
     answer(core, core.recv_multipart())
     first.join()
     core.close()
-    assert connection._lost.poll(5000)
+    assert channel._lost.poll(5000)
     with zmq.Context() as context, context.socket(zmq.ROUTER) as restarted:
         restarted.setsockopt(zmq.RCVTIMEO, 10_000)
         restarted.bind(endpoint)
-        second = asking(connection)
+        second = asking(channel)
         answer(restarted, restarted.recv_multipart())
         second.join()
         assert not restarted.poll(100)

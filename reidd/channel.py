@@ -1,4 +1,4 @@
-"""One request to a daemon, one reply back: the client's side of the request socket."""
+"""One request to a daemon, one reply back, over connections that come and go: the client's side."""
 
 import errno
 import os
@@ -40,8 +40,8 @@ class Turns:
         return self._locks.setdefault(os.getpid(), threading.Lock())
 
 
-class Connection:
-    """A connection that threads may share, that survives the daemon's restarts, and a fork.
+class Channel:
+    """A way to a daemon that threads may share, that survives the daemon's restarts, and a fork.
 
     Args:
         endpoint: a ZeroMQ address such as `ipc:///run/reidd/reidd.sock`.
