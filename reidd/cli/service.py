@@ -34,11 +34,11 @@ def serve(
 ) -> None:
     """Run the daemon, until Ctrl-C or SIGTERM."""
     from reidd import places
+    from reidd.daemon.allowance import Allowance
     from reidd.daemon.config import read
     from reidd.daemon.ladder import Rung
     from reidd.daemon.lifecycle import Settings
     from reidd.daemon.lifecycle import serve as run
-    from reidd.daemon.rates import Rates
 
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, format="%(levelname)s: %(message)s")
     chosen = read(config, places.configuration_files())
@@ -58,7 +58,7 @@ def serve(
             audit_days=chosen.audit_days,
             tcp=_addresses(chosen),
             keys=chosen.keys,
-            rates=Rates(chosen.tcp_rate, chosen.tcp_burst),
+            allowance=Allowance(chosen.tcp_rate, chosen.tcp_burst),
             gallery_key=_path(chosen.gallery_key) or places.credential("gallery-key"),
             old_gallery_key=_path(chosen.old_gallery_key) or places.credential("old-gallery-key"),
         )

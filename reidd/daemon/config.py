@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from reidd import places
-from reidd.daemon.rates import BURST, PER_S
+from reidd.daemon.allowance import BURST, PER_S
 from reidd.engines import Accelerator, Engine
 from reidd.errors import ConfigError, located
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from reidd.daemon.allowance import Allowance
 from reidd.daemon.envelope import Caller
-from reidd.daemon.rates import Rates
 from reidd.daemon.requests_socket import requests_socket
 from reidd.daemon.served_socket import Message
 from reidd.daemon.zmtp import Kind, Null
@@ -25,9 +25,9 @@ MESSAGES_PER_TURN = 64
 class Front:
     """The sockets that clients talk to. Over tcp every message carries the key its connection came in with."""
 
-    def __init__(self, listener: socket.socket, door: "Door | None", rates: Rates):
+    def __init__(self, listener: socket.socket, door: "Door | None", allowance: Allowance):
         self._local = requests_socket(listener, partial(Null, Kind.ROUTER))
-        self.door, self._rates = door, rates
+        self.door, self._allowance = door, allowance
 
     @property
     def sources(self) -> tuple[int, ...]:
@@ -66,7 +66,7 @@ class Front:
         if key is None or self.door is None:
             return None
         user = self.door.user(key)
-        self._rates.spend(user.name, time.monotonic())
+        self._allowance.spend(user.name, time.monotonic())
         return user
 
     def reply(self, caller: Caller, frames: Sequence[bytes | memoryview]) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from reidd import places
 from reidd.daemon import folders, memory
+from reidd.daemon.allowance import Allowance
 from reidd.daemon.feed import Feed
 from reidd.daemon.front import Front
 from reidd.daemon.ladder import Rung
@@ -22,7 +23,6 @@ from reidd.daemon.orders import Orders, Pair
 from reidd.daemon.patience import Patience
 from reidd.daemon.pool import Pool
 from reidd.daemon.publisher import Publisher
-from reidd.daemon.rates import Rates
 from reidd.daemon.server import Server
 from reidd.daemon.sockets import Addresses, bound, check_files, inherited
 from reidd.daemon.zmtp import Kind, Null
@@ -61,7 +61,7 @@ class Settings(NamedTuple):
     """How long entries of the audit log are kept."""
     keys: Path
     """The folder of keys, for tcp."""
-    rates: Rates
+    allowance: Allowance
     """How often a key may ask over tcp."""
     gallery_key: Path | None
     """The file with the key that the stored gallery is encrypted with."""
@@ -146,7 +146,7 @@ def _server(stack: ExitStack, settings: Settings, asked_to_stop: Signals, wakeup
         log.warning("stored gallery: %s", sentence)
     _wait_for_worker(pool, asked_to_stop)
     door = _door(stack, settings)
-    front = stack.enter_context(closing(Front(requests, door, settings.rates)))
+    front = stack.enter_context(closing(Front(requests, door, settings.allowance)))
     feed = stack.enter_context(closing(Feed(analytics, partial(Null, Kind.PUB))))
     server = Server(
         front=front,

@@ -13,7 +13,7 @@ class _Hand(NamedTuple):
     at: float
 
 
-class Rates:
+class Allowance:
     """Requests that each key has in hand. One that has none is told when to come again, and costs nobody a worker."""
 
     def __init__(self, per_s: float = PER_S, burst: int = BURST):
