@@ -42,4 +42,6 @@ def test_who_is_turned_away_is_told_when_to_come_again():
 
 
 def test_silence_saves_no_more_than_a_burst():
-    assert passed(Allowance(10, 5), "cam", [1000.0] * 100) == 5
+    allowance = Allowance(10, 5)
+    allowance.spend("cam", 0.0)
+    assert passed(allowance, "cam", [1000.0] * 100) == 5
