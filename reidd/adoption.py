@@ -20,7 +20,7 @@ from reidd.errors import BackendError, BackendUnavailableError, ConfigError
 from reidd.features import fitted, preprocess
 from reidd.model import FILE_NAME, PURPOSE, ModelConfig, ModelFile
 from reidd.model_files import MAX_BYTES
-from reidd.plugins import Pair, Registry
+from reidd.plugins import InstalledPair, Registry
 from reidd.trials import Trial
 from reidd.verification import RANK_AGREEMENT, figures
 
@@ -36,7 +36,7 @@ class Adopted(NamedTuple):
     """A model with a file that came in, the pair that ran it first, and whether that was cut from the network."""
 
     model: ModelConfig
-    pair: Pair
+    pair: InstalledPair
     network: str
     """As `Trial.network` says."""
 
@@ -181,7 +181,9 @@ def _list(model: ModelConfig, entry: dict[str, Any]) -> None:
     _write(model.base_dir, document)
 
 
-def _first_run(model: ModelConfig, file: ModelFile, batch: np.ndarray, registry: Registry) -> tuple[Pair, Trial]:
+def _first_run(
+    model: ModelConfig, file: ModelFile, batch: np.ndarray, registry: Registry
+) -> tuple[InstalledPair, Trial]:
     """Run one file on the first ready pair that takes it, apart."""
     pairs = [p for p in registry.pairs() if file.format in p.backend.formats]
     failures = []

@@ -38,7 +38,7 @@ class Problem(NamedTuple):
     reason: str
 
 
-class Pair(NamedTuple):
+class InstalledPair(NamedTuple):
     """An engine and an accelerator, the backend that runs it, and what is in its way here, if anything."""
 
     engine: Engine
@@ -68,11 +68,11 @@ class Registry:
             self._register(plugin)
         self.backends = self._collect()
 
-    def pairs(self, model: ModelConfig | None = None) -> list[Pair]:
+    def pairs(self, model: ModelConfig | None = None) -> list[InstalledPair]:
         """Every engine/accelerator pair that some plugin brings; with a model, whether it can run that one."""
         return [self._pair(backend, a, model) for backend in self.backends for a in backend.accelerators]
 
-    def choose(self, model: ModelConfig, engine: Engine, accelerator: Accelerator) -> Pair:
+    def choose(self, model: ModelConfig, engine: Engine, accelerator: Accelerator) -> InstalledPair:
         """The backend for a pair; `DEFAULT` becomes the engine's first accelerator that is ready.
 
         Raises:
@@ -80,7 +80,7 @@ class Registry:
         """
         backends = [b for b in self.backends if b.engine is engine]
         wanted = [(b, a) for b in backends for a in b.accelerators if accelerator in (a, Accelerator.DEFAULT)]
-        mine: list[Pair] = []
+        mine: list[InstalledPair] = []
         # Only these are asked: one that hangs or crashes over its own device must not cost a pair that works.
         for place in dict.fromkeys(a for _, a in wanted):
             asked = [self._pair(b, a, model) for b, a in wanted if a is place]
@@ -92,10 +92,10 @@ class Registry:
         able = ", ".join(str(p) for p in self.pairs(model) if p.obstacle is None) or "none"
         raise BackendUnavailableError(f"no backend runs {engine}/{accelerator} here: {reason}; ready: {able}")
 
-    def _pair(self, backend: type[Backend], accelerator: Accelerator, model: ModelConfig | None) -> Pair:
-        return Pair(backend.engine, accelerator, backend, self._obstacle(backend, accelerator, model))
+    def _pair(self, backend: type[Backend], accelerator: Accelerator, model: ModelConfig | None) -> InstalledPair:
+        return InstalledPair(backend.engine, accelerator, backend, self._obstacle(backend, accelerator, model))
 
-    def _chosen(self, model: ModelConfig, ready: Sequence[Pair]) -> Pair:
+    def _chosen(self, model: ModelConfig, ready: Sequence[InstalledPair]) -> InstalledPair:
         """Of several backends of one pair, the one that a plugin chooses, else the first."""
         try:
             chosen = self._manager.hook.reidd_choose_backend(model=model, candidates=[p.backend for p in ready])

@@ -11,7 +11,7 @@ from reidd.certificates import Certificate, Failure, PairFigures
 from reidd.errors import BackendError, BackendUnavailableError
 from reidd.features import preprocess
 from reidd.model import ModelConfig, ModelFile
-from reidd.plugins import Pair, Registry
+from reidd.plugins import InstalledPair, Registry
 from reidd.trials import Trial
 
 PACKAGES = (
@@ -42,7 +42,7 @@ def verify(model: ModelConfig, images: Sequence[np.ndarray], *, registry: Regist
         BackendUnavailableError: no pair that is ready here runs the model.
     """
     batch = np.stack([preprocess(image, model) for image in images])
-    done: list[tuple[Pair, ModelFile, Trial]] = []
+    done: list[tuple[InstalledPair, ModelFile, Trial]] = []
     failures = []
     for pair, file in candidates(model, registry):
         try:
@@ -68,13 +68,15 @@ def verify(model: ModelConfig, images: Sequence[np.ndarray], *, registry: Regist
     )
 
 
-def candidates(model: ModelConfig, registry: Registry) -> list[tuple[Pair, ModelFile]]:
+def candidates(model: ModelConfig, registry: Registry) -> list[tuple[InstalledPair, ModelFile]]:
     """Every pair that is ready here, with each of the model's files that it reads."""
     ready = [p for p in registry.pairs(model) if p.obstacle is None]
     return [(pair, file) for pair in ready for file in model.files if file.format in pair.backend.formats]
 
 
-def figures(model: ModelConfig, pair: Pair, file: ModelFile, trial: Trial, reference: np.ndarray) -> PairFigures:
+def figures(
+    model: ModelConfig, pair: InstalledPair, file: ModelFile, trial: Trial, reference: np.ndarray
+) -> PairFigures:
     """Compare one pair's outputs `(n, dim)` with the reference's."""
     if trial.outputs.shape != reference.shape:
         cosines = np.zeros(len(reference))

@@ -21,7 +21,7 @@ from reidd.errors import ReiddError
 if TYPE_CHECKING:
     from reidd.daemon.config import Config
     from reidd.engines import Accelerator, Engine
-    from reidd.plugins import Pair
+    from reidd.plugins import InstalledPair
     from reidd.protocol import StatusReply
 
 MIN_ZMQ = (4, 3, 3)
@@ -138,7 +138,7 @@ def _engines(chosen: "Config") -> Iterator[Finding]:
         yield Finding("engines", False if none else None, f"configured, but not ready here: {'; '.join(missing)}")
 
 
-def _obstacle(pairs: "Sequence[Pair]", engine: "Engine", accelerator: "Accelerator") -> str | None:
+def _obstacle(pairs: "Sequence[InstalledPair]", engine: "Engine", accelerator: "Accelerator") -> str | None:
     """What is in the way of a configured pair; `DEFAULT` is any of the engine's."""
     meant = [p for p in pairs if p.engine == engine and accelerator in (p.accelerator, "DEFAULT")]
     if any(p.obstacle is None for p in meant):

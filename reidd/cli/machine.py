@@ -8,7 +8,7 @@ from reidd.cli import show
 
 if TYPE_CHECKING:
     from reidd.model import ModelConfig
-    from reidd.plugins import Pair
+    from reidd.plugins import InstalledPair
 
 
 def register(app: typer.Typer) -> None:
@@ -40,7 +40,7 @@ def backends(
         show.table(columns, rows)
 
 
-def _state(pair: "Pair", model: "ModelConfig | None") -> str:
+def _state(pair: "InstalledPair", model: "ModelConfig | None") -> str:
     """What is in a pair's way, as far as it says, or with a model as far as a trial shows."""
     from reidd import trials
     from reidd.errors import BackendError

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from reidd.daemon.config import Config
     from reidd.engines import Accelerator, Engine
     from reidd.model import ModelConfig
-    from reidd.plugins import Pair
+    from reidd.plugins import InstalledPair
 
 
 def look_at_model(
@@ -40,7 +40,7 @@ def look_at_model(
             yield _golden(model, pair, at_work=(pair.engine, pair.accelerator) in at_work)
 
 
-def _golden(model: "ModelConfig", pair: "Pair", *, at_work: bool) -> Finding:
+def _golden(model: "ModelConfig", pair: "InstalledPair", *, at_work: bool) -> Finding:
     """Run the golden crops on a pair, in a process of its own: a runtime that crashes leaves the doctor alive."""
     from reidd import golden, trials
 

@@ -22,7 +22,7 @@ else:
     import tomli as tomllib
 
 
-class Pair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class WantedPair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One engine/accelerator pair of the configured order."""
 
     engine: Engine
@@ -38,10 +38,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """`<publisher>/<name>` of the model folder."""
     models: str | None = None
     """A folder of model folders, searched before the user's and the embedded one."""
-    engines: Annotated[tuple[Pair, ...], Meta(min_length=1)] = (
-        Pair(Engine.TFLITE, Accelerator.EDGE_TPU, optional=True),
-        Pair(Engine.TFLITE, Accelerator.CPU),
-        Pair(Engine.DNN, Accelerator.CPU),
+    engines: Annotated[tuple[WantedPair, ...], Meta(min_length=1)] = (
+        WantedPair(Engine.TFLITE, Accelerator.EDGE_TPU, optional=True),
+        WantedPair(Engine.TFLITE, Accelerator.CPU),
+        WantedPair(Engine.DNN, Accelerator.CPU),
     )
     """What to run the network with: the first pair that works here."""
     workers: Annotated[int, Meta(ge=1, le=64)] = 2
@@ -135,7 +135,7 @@ def parse(path: Path) -> Config:
 def _meant(text: str, key: str) -> str:
     """The right word nearest to a wrong one within the engines, the only key that has more inside."""
     if found := re.search("unknown field `(.*)`", text):
-        return _nearest(found[1], Pair.__struct_fields__)
+        return _nearest(found[1], WantedPair.__struct_fields__)
     if found := re.search("Invalid enum value '(.*)'", text):
         names = [name.value for name in (Accelerator if key.endswith("accelerator") else Engine)]
         return _nearest(found[1].upper(), names, "expected one of")
