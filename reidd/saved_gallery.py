@@ -10,7 +10,7 @@ import numpy as np
 from reidd import protocol
 from reidd.enrolment import Enrolment
 from reidd.errors import FeatureSpaceError
-from reidd.gallery import Forgotten, Limit, Rows, Settings, archive, without_forgotten
+from reidd.gallery import Forgotten, Limit, Retention, Rows, archive, without_forgotten
 from reidd.service import float32_rows
 
 
@@ -27,7 +27,7 @@ class SavedGallery(Enrolment):
             _collected(self._rows(), dim),
             labels={record.id: record.label for record in records if record.label is not None},
             space=space,
-            settings=Settings(
+            retention=Retention(
                 tuple(record.id for record in records if record.pinned),
                 {record.id: record.ttl_s for record in records if record.ttl_s is not None},
                 Limit(*known.limit) if known.limit else None,
@@ -67,19 +67,19 @@ class SavedGallery(Enrolment):
         saved = saved.about(set(self.ids()))
         for id, label in saved.labels.items():
             self.set_label(id, label)
-        if saved.settings is not None:
-            self._adopt(saved.settings, whole=was_empty)
+        if saved.retention is not None:
+            self._adopt(saved.retention, whole=was_empty)
         return left_out
 
-    def _adopt(self, settings: Settings, *, whole: bool) -> None:
-        for id in settings.pinned:
+    def _adopt(self, retention: Retention, *, whole: bool) -> None:
+        for id in retention.pinned:
             self.pin(id)
-        for id, ttl_s in settings.ttls_s.items():
+        for id, ttl_s in retention.ttls_s.items():
             self.set_ttl(ttl_s, id)
-        if whole and settings.limit is not None:
-            self.set_per_id_gallery_limit(*settings.limit)
+        if whole and retention.limit is not None:
+            self.set_per_id_gallery_limit(*retention.limit)
         if whole:
-            self.set_ttl(settings.ttl_s)
+            self.set_ttl(retention.ttl_s)
 
     def _rows(self) -> Iterator[tuple[protocol.RowsReply, np.ndarray]]:
         after = 0

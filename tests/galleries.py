@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reidd.gallery import Gallery, Settings
+from reidd.gallery import Gallery, Retention
 
 DIM = 8
 SPACE = bytes(range(32))
@@ -52,7 +52,7 @@ def pinned_of(gallery: Gallery) -> list[int]:
     return [id for id in IDS if gallery.identity(id).pinned]
 
 
-def settings_of(gallery: Gallery) -> Settings:
+def retention_of(gallery: Gallery) -> Retention:
     """What holds beside instances and labels."""
     ttls_s = {id: ttl_s for id in IDS if (ttl_s := gallery.identity(id).ttl_s) is not None}
-    return Settings(tuple(pinned_of(gallery)), ttls_s, gallery.limit, gallery.ttl_s)
+    return Retention(tuple(pinned_of(gallery)), ttls_s, gallery.limit, gallery.ttl_s)

@@ -1,7 +1,7 @@
 """Instances that live for some time only, on boards whose clocks jump."""
 
 import pytest
-from galleries import feature, labels_of, opened, settings_of
+from galleries import feature, labels_of, opened, retention_of
 
 from reidd.errors import RequestError
 from reidd.gallery import Gallery
@@ -57,7 +57,7 @@ class TestTimeToLive:
             gallery.set_ttl(50)
             assert self.live(gallery, clock, 40) == []
             gallery.undo()
-            assert settings_of(gallery).ttl_s == 1000
+            assert retention_of(gallery).ttl_s == 1000
             assert self.live(gallery, clock, 900) == []
             assert self.live(gallery, clock, 100) == [(1, 1)]
 

@@ -6,10 +6,10 @@ import zipfile
 
 import numpy as np
 import pytest
-from galleries import labels_of, settings_of
+from galleries import labels_of, retention_of
 
 from reidd.errors import GalleryError, RequestError
-from reidd.gallery import Gallery, Limit, Settings, archive
+from reidd.gallery import Gallery, Limit, Retention, archive
 
 SPACE = bytes(range(32))
 FEATURES = np.random.default_rng(0).normal(size=(20, 8)).astype(np.float32)
@@ -31,7 +31,7 @@ def saved(tmp_path):
         gallery.set_limit(6, "drop_latest")
         rows = gallery.reader.rows()
         archive.save(
-            tmp_path / "gallery.npz", rows, labels=labels_of(gallery), space=SPACE, settings=settings_of(gallery)
+            tmp_path / "gallery.npz", rows, labels=labels_of(gallery), space=SPACE, retention=retention_of(gallery)
         )
     return tmp_path / "gallery.npz", rows
 
@@ -42,7 +42,7 @@ class TestSaving:
         loaded = archive.load(path)
         assert all(np.array_equal(one, other) for one, other in zip(loaded.rows, rows, strict=True))
         assert (loaded.labels, loaded.space) == ({3: "eve"}, SPACE)
-        assert loaded.settings == Settings((2,), {4: 60.5}, Limit(6, "drop_latest"), 3600)
+        assert loaded.retention == Retention((2,), {4: 60.5}, Limit(6, "drop_latest"), 3600)
 
     def test_nobody_but_its_owner_may_read_it(self, saved):
         path, _ = saved
@@ -143,10 +143,10 @@ class TestLoading:
 
     def test_what_was_known_about_an_id_that_went_while_it_was_saved_is_left_out(self, saved):
         path, rows = saved
-        settings = Settings(pinned=(3, 99), ttls_s={3: 60.0, 99: 60.0})
-        archive.save(path, rows, labels={3: "eve", 99: "adam"}, space=SPACE, settings=settings)
+        retention = Retention(pinned=(3, 99), ttls_s={3: 60.0, 99: 60.0})
+        archive.save(path, rows, labels={3: "eve", 99: "adam"}, space=SPACE, retention=retention)
         loaded = archive.load(path)
-        assert (loaded.labels, loaded.settings) == ({3: "eve"}, Settings(pinned=(3,), ttls_s={3: 60.0}))
+        assert (loaded.labels, loaded.retention) == ({3: "eve"}, Retention(pinned=(3,), ttls_s={3: 60.0}))
 
     def test_a_foreign_archive_is_refused(self, tmp_path):
         np.savez(tmp_path / "foreign.npz", features=FEATURES)
@@ -164,7 +164,7 @@ class TestRestoring:
         with opened() as gallery:
             gallery.add(99, FEATURES[:5])
             backup = archive.load(path)
-            change = gallery.restore(backup.rows, backup.labels, backup.settings)
+            change = gallery.restore(backup.rows, backup.labels, backup.retention)
             held = gallery.reader.rows()
             assert (len(change.added), change.removed) == (20, 5)
             assert held.ids.tolist() == rows.ids.tolist()
@@ -172,24 +172,24 @@ class TestRestoring:
             assert np.allclose(held.features, rows.features, atol=1e-6)
             assert held.numbers.tolist() == list(range(6, 26))
             assert labels_of(gallery) == {3: "eve"}
-            assert settings_of(gallery) == backup.settings
+            assert retention_of(gallery) == backup.retention
             gallery.undo()
-            assert (gallery.count(), settings_of(gallery)) == (5, Settings())
+            assert (gallery.count(), retention_of(gallery)) == (5, Retention())
 
-    def test_a_backup_of_old_leaves_the_settings_as_they_are(self, tmp_path):
+    def test_a_backup_of_old_leaves_the_retention_as_it_is(self, tmp_path):
         with opened() as gallery:
             archive.save(tmp_path / "old", gallery.reader.rows(), labels={}, space=SPACE)
             gallery.set_limit(3, "drop_random")
             backup = archive.load(tmp_path / "old")
-            gallery.restore(backup.rows, backup.labels, backup.settings)
-            assert settings_of(gallery) == Settings(limit=Limit(3, "drop_random"))
+            gallery.restore(backup.rows, backup.labels, backup.retention)
+            assert retention_of(gallery) == Retention(limit=Limit(3, "drop_random"))
 
     def test_a_limit_that_cannot_be_changes_nothing(self, saved):
         backup = archive.load(saved[0])
         with opened() as gallery:
             gallery.add(1, FEATURES[:1])
             with pytest.raises(RequestError, match="at least 1"):
-                gallery.restore(backup.rows, {}, Settings(limit=Limit(0, "drop_oldest")))
+                gallery.restore(backup.rows, {}, Retention(limit=Limit(0, "drop_oldest")))
             assert gallery.count() == 1
 
     def test_a_backup_too_large_changes_nothing(self, saved):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from galleries import SPACE, change, feature, features, held, labels_of, opened, pinned_of, settings_of
+from galleries import SPACE, change, feature, features, held, labels_of, opened, pinned_of, retention_of
 
 from reidd.errors import RequestError
 from reidd.gallery import Gallery, archive, without_forgotten
@@ -21,13 +21,13 @@ def gallery(tmp_path):
 
 
 def saved(gallery: Gallery) -> Archive:
-    return Archive(gallery.reader.rows(), labels_of(gallery), SPACE, settings_of(gallery), gallery.origin)
+    return Archive(gallery.reader.rows(), labels_of(gallery), SPACE, retention_of(gallery), gallery.origin)
 
 
 def brought_back(saved: Archive, gallery: Gallery) -> list[int]:
     """Put a backup back; the ids that were left out."""
     kept, left_out = without_forgotten(saved, gallery.origin, gallery.forgotten())
-    gallery.restore(kept.rows, kept.labels, kept.settings)
+    gallery.restore(kept.rows, kept.labels, kept.retention)
     return left_out
 
 

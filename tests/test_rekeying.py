@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from galleries import DIM, SPACE, change, features, held, labels_of, opened, settings_of
+from galleries import DIM, SPACE, change, features, held, labels_of, opened, retention_of
 
 from reidd.errors import GalleryError, GalleryKeyError
 from reidd.gallery import Gallery, rekeying, tables
@@ -54,7 +54,7 @@ def units(count: int) -> list[bytes]:
 
 def everything(gallery: Gallery) -> tuple:
     rows = gallery.reader.rows(limit=1000)
-    return held(gallery), rows.features.tobytes(), rows.times_ns.tolist(), labels_of(gallery), settings_of(gallery)
+    return held(gallery), rows.features.tobytes(), rows.times_ns.tolist(), labels_of(gallery), retention_of(gallery)
 
 
 class TestEncryptedStore:
@@ -81,7 +81,7 @@ class TestEncryptedStore:
     def test_a_restart_finds_everything(self, store, tmp_path):
         with opened(tmp_path, key=KEY) as gallery:
             assert gallery.encrypted
-            assert (gallery.damage, labels_of(gallery), settings_of(gallery).pinned) == ((), {2: "Annabelle"}, (2,))
+            assert (gallery.damage, labels_of(gallery), retention_of(gallery).pinned) == ((), {2: "Annabelle"}, (2,))
             assert held(gallery) == [(1, 1), (2, 1), (3, 1), (4, 2), (5, 2)]
             assert [row.tobytes() for row in gallery.reader.rows().features] == units(5)
 

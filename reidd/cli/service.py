@@ -96,7 +96,7 @@ def restore(
             saved, left_out = without_forgotten(saved, gallery.origin, gallery.forgotten())
             show.left_out(left_out)
         with gallery.transaction():
-            change = gallery.restore(saved.rows, saved.labels, saved.settings)
+            change = gallery.restore(saved.rows, saved.labels, saved.retention)
             who = f"uid {os.getuid()}"
             gallery.note([Act(who=who, what="restore", added=len(change.added), removed=change.removed)])
     show.console().print(f"{len(change.added)} instances put back, in place of {change.removed}")

@@ -1,7 +1,7 @@
 """The gallery: features by id, in shared memory for readers and in SQLite for ever."""
 
 from reidd.gallery.audit import Act, Check, Head
-from reidd.gallery.changes import Change, Forgotten, Settings
+from reidd.gallery.changes import Change, Forgotten, Retention
 from reidd.gallery.explain import Explanation, explained
 from reidd.gallery.forgetting import without_forgotten
 from reidd.gallery.gallery import Gallery
@@ -26,9 +26,9 @@ __all__ = [
     "Limit",
     "Match",
     "Reader",
+    "Retention",
     "Ring",
     "Rows",
-    "Settings",
     "explained",
     "noted_space",
     "without_forgotten",

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from reidd.errors import GalleryError
-from reidd.gallery.changes import Settings
+from reidd.gallery.changes import Retention
 from reidd.gallery.disk import sync
 from reidd.gallery.instance import Rows
 
@@ -27,7 +27,7 @@ class Archive(NamedTuple):
     rows: Rows
     labels: Mapping[int, str]
     space: bytes
-    settings: Settings | None = None
+    retention: Retention | None = None
     """None in a file of a reidd that did not save them."""
     origin: str = ""
     """Names the gallery that the instance numbers are of."""
@@ -35,11 +35,11 @@ class Archive(NamedTuple):
     def about(self, ids: Collection[int]) -> "Archive":
         """Leave out what is known about other ids than these."""
         labels = {id: label for id, label in self.labels.items() if id in ids}
-        settings = self.settings
-        if settings is not None:
-            ttls_s = {id: ttl_s for id, ttl_s in settings.ttls_s.items() if id in ids}
-            settings = settings._replace(pinned=tuple(id for id in settings.pinned if id in ids), ttls_s=ttls_s)
-        return self._replace(labels=labels, settings=settings)
+        retention = self.retention
+        if retention is not None:
+            ttls_s = {id: ttl_s for id, ttl_s in retention.ttls_s.items() if id in ids}
+            retention = retention._replace(pinned=tuple(id for id in retention.pinned if id in ids), ttls_s=ttls_s)
+        return self._replace(labels=labels, retention=retention)
 
 
 def save(
@@ -48,7 +48,7 @@ def save(
     *,
     labels: Mapping[int, str],
     space: bytes,
-    settings: Settings | None = None,
+    retention: Retention | None = None,
     origin: str = "",
 ) -> None:
     """Write all of this to `path`, in place of what was there, so that a crash leaves the old or the new file.
@@ -65,8 +65,9 @@ def save(
         "origin": _bytes(origin.encode()),
         "format": _bytes(_FORMAT.encode()),
     }
-    if settings is not None:
-        content["settings"] = _bytes(msgspec.json.encode(settings._replace(ttls_s=dict(settings.ttls_s))))
+    if retention is not None:
+        # The name that it has in files, of old too.
+        content["settings"] = _bytes(msgspec.json.encode(retention._replace(ttls_s=dict(retention.ttls_s))))
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
@@ -123,9 +124,9 @@ def _decoded(content: Mapping[str, np.ndarray]) -> Archive:
     if rows.ids.min(initial=0) < 0:
         raise ValueError("an id is 0 or more")
     labels = {int(id): str(label) for id, label in json.loads(content["labels"].tobytes()).items()}
-    settings = msgspec.json.decode(content["settings"].tobytes(), type=Settings) if "settings" in content else None
+    retention = msgspec.json.decode(content["settings"].tobytes(), type=Retention) if "settings" in content else None
     origin = content["origin"].tobytes().decode() if "origin" in content else ""
-    archive = Archive(rows, labels, content["space"].tobytes(), settings, origin)
+    archive = Archive(rows, labels, content["space"].tobytes(), retention, origin)
     # An id may have gone while the file was written.
     return archive.about(set(rows.ids.tolist()))
 

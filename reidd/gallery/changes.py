@@ -44,8 +44,8 @@ class Identity:
 _NOTHING_KNOWN = Identity()
 
 
-class Settings(NamedTuple):
-    """What holds for a gallery beside its instances and labels, as an archive carries it."""
+class Retention(NamedTuple):
+    """What a gallery keeps, how much of it and for how long, as an archive carries it."""
 
     pinned: tuple[int, ...] = ()
     ttls_s: Mapping[int, float] = MappingProxyType({})
@@ -65,7 +65,7 @@ class Forgotten(NamedTuple):
 
 
 class Delta(msgspec.Struct):
-    """Instances that go and come, and settings before and after. One that goes and comes is rewritten."""
+    """Instances that go and come, and what holds beside them before and after. One that goes and comes is rewritten."""
 
     removed: dict[int, Instance] = {}
     added: dict[int, Instance] = {}

@@ -10,7 +10,7 @@ import numpy as np
 
 from reidd.errors import CapacityError, RequestError, UnknownIdError
 from reidd.gallery.aging import checked_ttl
-from reidd.gallery.changes import Change, Forgotten, Identity, Settings
+from reidd.gallery.changes import Change, Forgotten, Identity, Retention
 from reidd.gallery.editor import Editor
 from reidd.gallery.index import Index
 from reidd.gallery.instance import Rows, stored_features
@@ -106,11 +106,11 @@ class Members(Roll):
             self._edit.forget_the_gone(id for _, id in removed)
         return Change(removed=len(removed))
 
-    def restore(self, rows: Rows, labels: Mapping[int, str], settings: Settings | None = None) -> Change:
-        """Hold what a backup held, and nothing else: rows with their times under new numbers, labels and settings.
+    def restore(self, rows: Rows, labels: Mapping[int, str], retention: Retention | None = None) -> Change:
+        """Hold what a backup held, and nothing else: rows with their times under new numbers, labels and retention.
 
-        Without settings, as in a backup of old, the limit and the gallery's time to live stay as they are.
-        Raises FeatureError, RequestError for settings that cannot be, and CapacityError when not all of them have room.
+        Without it, as in a backup of old, the limit and the gallery's time to live stay as they are.
+        Raises FeatureError, RequestError for a retention that cannot be, and CapacityError when not all have room.
         """
         if len(rows.numbers) > self._capacity:
             raise CapacityError(
@@ -123,18 +123,18 @@ class Members(Roll):
             added = tuple(self._ledger.put_in(*column) for column in columns)
             for id, label in labels.items():
                 self.set_label(id, label)
-            if settings is not None:
-                self._restore_settings(settings)
+            if retention is not None:
+                self._restore_retention(retention)
             dropped = tuple(gone for id in self.ids() for gone in self._edit.trim(id))
         return Change(added=added, dropped=dropped, removed=removed)
 
-    def _restore_settings(self, settings: Settings) -> None:
-        for id in settings.pinned:
+    def _restore_retention(self, retention: Retention) -> None:
+        for id in retention.pinned:
             self.pin(id)
-        for id, ttl_s in settings.ttls_s.items():
+        for id, ttl_s in retention.ttls_s.items():
             self.set_ttl(ttl_s, id)
-        self.set_ttl(settings.ttl_s)
-        self._edit.set_limit(checked_limit(*settings.limit) if settings.limit else None)
+        self.set_ttl(retention.ttl_s)
+        self._edit.set_limit(checked_limit(*retention.limit) if retention.limit else None)
 
     def set_limit(self, count: int, drop_method: str) -> Change:
         """Let every id keep at most `count` instances from now on, and trim those that have more.

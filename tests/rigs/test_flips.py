@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from figures import note
-from galleries import settings_of
+from galleries import retention_of
 from workload import CAPACITY, change_key, opened, state, transact
 
 from reidd.errors import GalleryKeyError, ReiddError, StorageUnavailableError
@@ -61,7 +61,7 @@ def outcomes(store: Path, stride: int) -> Iterator[str]:
 def everything(gallery: Gallery) -> tuple:
     """All that a store holds, so that a flip that leaves it equal was in a byte that holds nothing."""
     rows = gallery.reader.rows(limit=CAPACITY)
-    return *state(gallery), rows.numbers.tolist(), rows.times_ns.tolist(), settings_of(gallery), gallery._index.ages
+    return *state(gallery), rows.numbers.tolist(), rows.times_ns.tolist(), retention_of(gallery), gallery._index.ages
 
 
 def outcome(folder: Path, expected: tuple) -> str:
