@@ -9,7 +9,7 @@ from galleries import feature, opened
 
 from reidd import protocol
 from reidd.daemon.auditing import Unwritten
-from reidd.daemon.changes import Change
+from reidd.daemon.batch import Errand
 from reidd.daemon.envelope import Caller
 from reidd.daemon.recorder import MAX_WAITING, Recorder
 from reidd.errors import BusyError, DeadlineError, StorageUnavailableError, UnknownIdError
@@ -36,15 +36,15 @@ def recorder(gallery):
 
 def addition(id, until=LATER, outcome=None):
     request = protocol.AddToGallery(id=id, parts=[protocol.Feature(shape=(1, 8))])
-    return Change(SOMEBODY, request, until, feature(id), outcome)
+    return Errand(SOMEBODY, request, until, feature(id), outcome)
 
 
 def removal(id):
-    return Change(SOMEBODY, protocol.RemoveFromGallery(id=id), LATER)
+    return Errand(SOMEBODY, protocol.RemoveFromGallery(id=id), LATER)
 
 
 def question():
-    return Change(SOMEBODY, protocol.Ids(), LATER)
+    return Errand(SOMEBODY, protocol.Ids(), LATER)
 
 
 def answers(settled):
@@ -116,8 +116,8 @@ def test_on_a_full_disk_what_makes_room_is_done_although_others_add(recorder, ga
     recorder.begin()
     refused = [type(answer) for answer in wait_for(recorder)]
     assert refused == [StorageUnavailableError]
-    for change in (addition(3), removal(1), addition(4)):
-        recorder.ask(change)
+    for errand in (addition(3), removal(1), addition(4)):
+        recorder.ask(errand)
     told = []
     while len(told) < 3:
         recorder.begin()
@@ -137,9 +137,9 @@ def test_what_waits_until_its_deadline_is_not_done(recorder, gallery):
 
 
 def asked(request, at):
-    """A change that was asked for at a time."""
+    """What was asked for at a time."""
     features = feature(7) if isinstance(request, protocol.AddToGallery) else None
-    return Change(SOMEBODY._replace(asked=at), request, LATER, features)
+    return Errand(SOMEBODY._replace(asked=at), request, LATER, features)
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["in one batch", "in two batches"])

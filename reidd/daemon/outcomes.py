@@ -1,11 +1,11 @@
-"""What a worker's reply becomes: an answer for the client, or a change of the gallery."""
+"""What a worker's reply becomes: an answer for the client, or an errand at the gallery."""
 
 from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
 from reidd import protocol
-from reidd.daemon.changes import Change
+from reidd.daemon.batch import Errand
 from reidd.daemon.events import identified
 from reidd.daemon.jobs import Outcome
 from reidd.protocol import ResultRecord
@@ -14,13 +14,13 @@ from reidd.service import Answer, float32_rows
 Labelled = Callable[[Sequence[ResultRecord]], list[ResultRecord]]
 
 
-def answer_or_change(outcome: Outcome, reply: Sequence[bytes], labelled: Labelled) -> Answer | Change:
+def answer_or_errand(outcome: Outcome, reply: Sequence[bytes], labelled: Labelled) -> Answer | Errand:
     """Read a worker's reply, which may raise anything; `labelled` puts the ids' names into results."""
     job = outcome.job
     header, *frames = reply
     match protocol.decode_reply(header):
         case protocol.Array() as array if isinstance(job.request, protocol.AddToGallery):
-            return Change(job.caller, job.request, job.until, float32_rows(array.shape, frames[0]), outcome)
+            return Errand(job.caller, job.request, job.until, float32_rows(array.shape, frames[0]), outcome)
         case protocol.Array() as array:
             return Answer(replace(array, **outcome.pair_fields), tuple(frames))
         case protocol.Results() as results:

@@ -8,7 +8,7 @@ from itertools import groupby
 
 from reidd import protocol
 from reidd.daemon.auditing import Unwritten
-from reidd.daemon.changes import Batch, Change, Settled
+from reidd.daemon.batch import Batch, Errand, Settled
 from reidd.daemon.forgets import Forgets
 from reidd.errors import BusyError, DeadlineError, ReiddError, UnknownIdError
 from reidd.gallery import Draft, Gallery
@@ -27,7 +27,7 @@ class Recorder:
     def __init__(self, gallery: Gallery, service: GalleryService, unwritten: Unwritten):
         self._gallery, self._service, self._unwritten = gallery, service, unwritten
         self._forgets = Forgets()
-        self._waiting: deque[Change] = deque()
+        self._waiting: deque[Errand] = deque()
         self._waiting_bytes = 0
         self._batch: Batch | None = None
         self._began, self._took_s = 0.0, 0.1
@@ -44,22 +44,22 @@ class Recorder:
         """Whether no batch is under way: only then may anybody else change the gallery."""
         return self._batch is None
 
-    def ask(self, change: Change) -> None:
+    def ask(self, errand: Errand) -> None:
         """Let a request wait for its batch. Raises BusyError when too much waits."""
         if len(self._waiting) >= MAX_WAITING or self._waiting_bytes > MAX_WAITING_BYTES:
             raise BusyError(f"{len(self._waiting)} requests wait for the disk; ask again later", self._took_s)
-        self._waiting.append(change)
-        self._waiting_bytes += _bytes(change)
+        self._waiting.append(errand)
+        self._waiting_bytes += _bytes(errand)
 
     def overdue(self) -> list[Settled]:
         """Give up those that have waited until their deadline."""
         now = time.monotonic()
-        late = [change for change in self._waiting if change.until <= now]
+        late = [errand for errand in self._waiting if errand.until <= now]
         if late:
-            self._waiting = deque(change for change in self._waiting if change.until > now)
+            self._waiting = deque(errand for errand in self._waiting if errand.until > now)
             self._waiting_bytes = sum(map(_bytes, self._waiting))
         error = DeadlineError("the disk was busy until the deadline, so nothing was changed; ask again or wait longer")
-        return [(change, error) for change in late]
+        return [(errand, error) for errand in late]
 
     def begin(self) -> list[Settled]:
         """Begin a batch if none is under way; returns what is settled already, for it needs no disk."""
@@ -67,7 +67,7 @@ class Recorder:
             return []
         self._began = time.monotonic()
         settled = self.overdue()
-        self._waiting = deque(change for change in self._waiting if self._allowed(change, settled))
+        self._waiting = deque(errand for errand in self._waiting if self._allowed(errand, settled))
         batch = Batch(self._next(), self._gallery, self._service, self._unwritten)
         if not batch.draft:
             return settled + batch.written()
@@ -94,19 +94,19 @@ class Recorder:
         self._thread.shutdown()
         os.close(self._done)
 
-    def _next(self) -> list[Change]:
+    def _next(self) -> list[Errand]:
         """Take what the next batch is of: all that waits.
 
         On a disk that refuses changes, as a full one does, additions apart from the others, some of which make room.
         """
-        changes = list(self._waiting)
-        if changes and self._gallery.storage_failure is not None:
-            _, alike = next(groupby(changes, _adds))
-            changes = list(alike)
-        for _ in changes:
+        errands = list(self._waiting)
+        if errands and self._gallery.storage_failure is not None:
+            _, alike = next(groupby(errands, _adds))
+            errands = list(alike)
+        for _ in errands:
             self._waiting.popleft()
         self._waiting_bytes = sum(map(_bytes, self._waiting))
-        return changes
+        return errands
 
     def _write(self, draft: Draft) -> None:
         try:
@@ -114,21 +114,21 @@ class Recorder:
         finally:
             os.eventfd_write(self._done, 1)
 
-    def _allowed(self, change: Change, settled: list[Settled]) -> bool:
+    def _allowed(self, errand: Errand, settled: list[Settled]) -> bool:
         """Whether no `forget` has overtaken an addition; else that is what came of it."""
-        match change.request:
+        match errand.request:
             case protocol.Forget(id=id):
-                self._forgets.note([id], change.caller.asked)
-            case protocol.AddToGallery(id=id) if self._forgets.overtook(id, change.caller.asked):
+                self._forgets.note([id], errand.caller.asked)
+            case protocol.AddToGallery(id=id) if self._forgets.overtook(id, errand.caller.asked):
                 error = UnknownIdError(f"id {id} was forgotten after this was asked; ask again to enrol it anew")
-                settled.append((change, error))
+                settled.append((errand, error))
                 return False
         return True
 
 
-def _adds(change: Change) -> bool:
-    return isinstance(change.request, protocol.AddToGallery)
+def _adds(errand: Errand) -> bool:
+    return isinstance(errand.request, protocol.AddToGallery)
 
 
-def _bytes(change: Change) -> int:
-    return 0 if change.features is None else change.features.nbytes
+def _bytes(errand: Errand) -> int:
+    return 0 if errand.features is None else errand.features.nbytes

@@ -12,14 +12,14 @@ import msgspec
 
 from reidd import protocol
 from reidd.daemon.auditing import Unwritten, act, key_acts
-from reidd.daemon.changes import Change, Settled, unforeseen
+from reidd.daemon.batch import Errand, Settled, unforeseen
 from reidd.daemon.envelope import Caller, opened
 from reidd.daemon.events import loaded, published
 from reidd.daemon.front import Front
 from reidd.daemon.housekeeping import Housekeeping
 from reidd.daemon.jobs import Job, Outcome
 from reidd.daemon.notify import Watchdog
-from reidd.daemon.outcomes import answer_or_change
+from reidd.daemon.outcomes import answer_or_errand
 from reidd.daemon.pool import Pool
 from reidd.daemon.publisher import Publisher
 from reidd.daemon.recorder import Recorder
@@ -156,7 +156,7 @@ class Server:
     def _route(self, caller: Caller, request: protocol.AnyRequest, header: bytes, frames: list[bytes]) -> None:
         until = caller.asked + request.deadline_ms / 1000
         if (features := self._service.given(request, frames)) is not None:
-            self._recorder.ask(Change(caller, request, until, features))
+            self._recorder.ask(Errand(caller, request, until, features))
             return
         job = Job(caller, request, header, frames, until)
         match request:
@@ -171,7 +171,7 @@ class Server:
             case _ if request.needs_worker:
                 self._pool.submit(job)
             case _:
-                self._recorder.ask(Change(caller, request, until))
+                self._recorder.ask(Errand(caller, request, until))
 
     def _conclude(self, outcome: Outcome) -> None:
         """Settle one outcome; a worker that answers nonsense costs its request and no more."""
@@ -190,8 +190,8 @@ class Server:
         if isinstance(outcome.reply, ReiddError):
             self._fail(job.caller, job.request.request, outcome.reply)
             return
-        answer = answer_or_change(outcome, outcome.reply, self._service.labelled)
-        if isinstance(answer, Change):
+        answer = answer_or_errand(outcome, outcome.reply, self._service.labelled)
+        if isinstance(answer, Errand):
             self._recorder.ask(answer)
             return
         if isinstance(job.request, protocol.Load):
@@ -200,16 +200,16 @@ class Server:
 
     def _tell(self, settled: Sequence[Settled]) -> None:
         """Tell clients what came of what they asked of the gallery; what was changed is on the disk."""
-        for change, answer in settled:
+        for errand, answer in settled:
             if isinstance(answer, ReiddError):
-                self._fail(change.caller, change.request.request, answer)
+                self._fail(errand.caller, errand.request.request, answer)
                 continue
             if isinstance(answer.reply, protocol.RowsReply) and answer.reply.instances:
-                self._unwritten.note(act(change.caller, change.request, answer.reply))
+                self._unwritten.note(act(errand.caller, errand.request, answer.reply))
             if isinstance(answer.reply, protocol.Receipt):
-                self._say(change.caller, answer._replace(reply=self._forgot(answer.reply)))
+                self._say(errand.caller, answer._replace(reply=self._forgot(answer.reply)))
             else:
-                self._say(change.caller, answer)
+                self._say(errand.caller, answer)
 
     def _forgot(self, receipt: protocol.Receipt) -> protocol.Receipt:
         """Let the rest of the core forget too, now that the gallery has, and say which files were out of reach."""

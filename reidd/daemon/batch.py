@@ -19,7 +19,7 @@ from reidd.service.changes import GalleryService
 log = logging.getLogger(__name__)
 
 
-class Change(NamedTuple):
+class Errand(NamedTuple):
     """A change that a client asks for, or a question that is answered in its turn among the changes."""
 
     caller: Caller
@@ -31,25 +31,25 @@ class Change(NamedTuple):
     """How a network got the features, if one had to."""
 
 
-Settled = tuple[Change, Answer | ReiddError]
+Settled = tuple[Errand, Answer | ReiddError]
 
 
 class Batch:
     """Changes that are made, and an entry in the audit log: on disk all together, and only then answered."""
 
-    def __init__(self, changes: Sequence[Change], gallery: Gallery, service: GalleryService, unwritten: Unwritten):
+    def __init__(self, errands: Sequence[Errand], gallery: Gallery, service: GalleryService, unwritten: Unwritten):
         """Make the changes, as a draft for the disk."""
         self._gallery, self._service, self._unwritten = gallery, service, unwritten
         with gallery.draft() as self.draft:
-            self._settled: list[Settled] = [(change, self._attempted(change)) for change in changes]
+            self._settled: list[Settled] = [(errand, self._attempted(errand)) for errand in errands]
             done = [
-                act(change.caller, change.request, answer.reply)
-                for change, answer in self._settled
-                if isinstance(answer, Answer) and change.request.changes_gallery
+                act(errand.caller, errand.request, answer.reply)
+                for errand, answer in self._settled
+                if isinstance(answer, Answer) and errand.request.changes_gallery
             ]
             if acts := [*unwritten.take(), *done]:
                 entry = gallery.note(acts)
-                self._settled = [(change, self._receipted(change, answer, entry)) for change, answer in self._settled]
+                self._settled = [(errand, self._receipted(errand, answer, entry)) for errand, answer in self._settled]
 
     def written(self) -> list[Settled]:
         """Show readers what the disk has taken, and give what came of each."""
@@ -62,30 +62,30 @@ class Batch:
         self.draft.take_back()
         self._unwritten.refused()
         return [
-            (change, error if change.request.changes_gallery else self._attempted(change))
-            for change, _ in self._settled
+            (errand, error if errand.request.changes_gallery else self._attempted(errand))
+            for errand, _ in self._settled
         ]
 
-    def _attempted(self, change: Change) -> Answer | ReiddError:
+    def _attempted(self, errand: Errand) -> Answer | ReiddError:
         try:
-            answer = self._service.answer(change.request, change.features)
-            if change.outcome is not None:
-                answer = _with_pair(answer, change.outcome)
-            if change.caller.retry:
-                self._gallery.keep_answer(change.caller.retry, protocol.encode(answer.reply))
+            answer = self._service.answer(errand.request, errand.features)
+            if errand.outcome is not None:
+                answer = _with_pair(answer, errand.outcome)
+            if errand.caller.retry:
+                self._gallery.keep_answer(errand.caller.retry, protocol.encode(answer.reply))
             return answer
         except ReiddError as error:
             return error
         except Exception as error:  # the net around one request: the others of this batch are made all the same
             return unforeseen(error)
 
-    def _receipted(self, change: Change, answer: Answer | ReiddError, entry: Head) -> Answer | ReiddError:
+    def _receipted(self, errand: Errand, answer: Answer | ReiddError, entry: Head) -> Answer | ReiddError:
         """Put the entry into a receipt, and into what a repeat after a crash is told."""
         if not isinstance(answer, Answer) or not isinstance(answer.reply, protocol.Receipt):
             return answer
         receipt = msgspec.structs.replace(answer.reply, sequence=entry.seq, hash=entry.hash)
-        if change.caller.retry:
-            self._gallery.keep_answer(change.caller.retry, protocol.encode(receipt))
+        if errand.caller.retry:
+            self._gallery.keep_answer(errand.caller.retry, protocol.encode(receipt))
         return answer._replace(reply=receipt)
 
 
