@@ -40,13 +40,13 @@ class Rig:
         self.pool = Pool(orders, size, [Rung(pair) for pair in pairs], **options)
         self.outcomes = []
         self.idle_pipes = []
-        self.moves = []
+        self.shifts = []
 
     def turn(self):
         if select.select([self.pool], [], [], 0.005)[0]:
             self.outcomes += self.pool.receive()
         self.outcomes += self.pool.tick()
-        self.moves += [((m.ready.engine, m.ready.accelerator), m.degraded) for m in self.pool.moves()]
+        self.shifts += [((s.ready.engine, s.ready.accelerator), s.degraded) for s in self.pool.shifts()]
 
     def until(self, condition, within_s=20.0):
         end = time.monotonic() + within_s

@@ -27,7 +27,7 @@ def test_it_moves_back_when_the_stick_works_again(rig, stick):
     stick.behave("works")
     built.until(built.on(STICK))
     assert pair_of(built.ask()[0]) == STICK
-    assert built.moves == [(LITE, True), (STICK, False)]
+    assert built.shifts == [(LITE, True), (STICK, False)]
 
 
 def test_a_stick_that_serves_one_process_leaves_the_other_workers_to_the_next_pair(rig):

@@ -21,7 +21,7 @@ def test_whatever_happens_to_the_stick_the_request_is_answered_by_the_next_pair(
     assert pair_of(outcome) == LITE
     assert outcome.degraded
     assert took_s < HANG_S + 0.5
-    assert built.moves == [(LITE, True)]
+    assert built.shifts == [(LITE, True)]
 
 
 def test_a_worker_that_is_killed_at_its_work_costs_no_request(rig, stick):

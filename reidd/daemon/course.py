@@ -9,7 +9,7 @@ from reidd.daemon.orders import Ready
 log = logging.getLogger(__name__)
 
 
-class Move(NamedTuple):
+class Shift(NamedTuple):
     """From now on requests go to another pair first."""
 
     ready: Ready
@@ -21,7 +21,7 @@ class Course:
 
     def __init__(self, crew: Crew):
         self._crew = crew
-        self._moves: list[Move] = []
+        self._shifts: list[Shift] = []
         self.ready: Ready | None = None
 
     @property
@@ -29,10 +29,10 @@ class Course:
         """Whether requests go to a less wanted pair than they ought to."""
         return self.ready is not None and self._crew.ladder.is_degraded(self.ready.pair)
 
-    def moves(self) -> list[Move]:
+    def shifts(self) -> list[Shift]:
         """The changes since the last call."""
-        moves, self._moves = self._moves, []
-        return moves
+        shifts, self._shifts = self._shifts, []
+        return shifts
 
     def follow(self) -> None:
         """Look whether the best worker runs another pair than before."""
@@ -44,4 +44,4 @@ class Course:
             log.info(
                 "requests now go to %s/%s%s", self.ready.engine, self.ready.accelerator, ", degraded" * self.degraded
             )
-            self._moves.append(Move(self.ready, self.degraded))
+            self._shifts.append(Shift(self.ready, self.degraded))

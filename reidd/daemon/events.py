@@ -7,7 +7,7 @@ import msgspec
 
 from reidd import protocol
 from reidd.analytics import json_value
-from reidd.daemon.course import Move
+from reidd.daemon.course import Shift
 from reidd.protocol import Event
 
 
@@ -17,9 +17,9 @@ def identified(reply: protocol.Results) -> Event:
     return Event(type="identified", results=reply.results, degraded=reply.degraded, **pair)  # type: ignore[arg-type]
 
 
-def loaded(move: Move) -> Event:
+def loaded(shift: Shift) -> Event:
     """Turn a change of pair into the event that subscribers get."""
-    return Event(type="loaded", engine=move.ready.engine, accelerator=move.ready.accelerator, degraded=move.degraded)
+    return Event(type="loaded", engine=shift.ready.engine, accelerator=shift.ready.accelerator, degraded=shift.degraded)
 
 
 def published(request: protocol.PublishAnalytics) -> Event:

@@ -8,7 +8,7 @@ from select import EPOLLOUT
 import msgspec
 
 from reidd import protocol
-from reidd.daemon.course import Course, Move
+from reidd.daemon.course import Course, Shift
 from reidd.daemon.crew import Crew
 from reidd.daemon.dispatch import Dispatch
 from reidd.daemon.jobs import Job, Line, Outcome
@@ -127,9 +127,9 @@ class Pool:
         self._dispatch()
         return self._taken()
 
-    def moves(self) -> list[Move]:
+    def shifts(self) -> list[Shift]:
         """The changes of pair since the last call."""
-        return self._course.moves()
+        return self._course.shifts()
 
     def stop(self, grace_s: float = 0.3) -> None:
         """End all workers, kindly and then not."""

@@ -103,8 +103,8 @@ class Server:
             self._wakeup.recv(4096)
         if signalled or now >= self._next_tick:
             outcomes += self._tick(now)
-        for move in self._pool.moves():
-            self._publisher.publish(loaded(move))
+        for shift in self._pool.shifts():
+            self._publisher.publish(loaded(shift))
         for outcome in outcomes:
             self._conclude(outcome)
         if self._front.door is not None:
