@@ -53,7 +53,7 @@ def test_a_folder_in_the_making_is_no_model(tmp_path):
     assert available([tmp_path / "models"]) == ["me/net"]
 
 
-def refusals(tmp_path):
+def left_files(tmp_path):
     return sorted(p.name for p in (tmp_path / "models").rglob("*") if p.is_file())
 
 
@@ -70,7 +70,7 @@ def test_a_file_that_no_backend_runs_leaves_nothing_behind(tmp_path):
             registry=Registry(),
             images=IMAGES,
         )
-    assert refusals(tmp_path) == []
+    assert left_files(tmp_path) == []
 
 
 def test_a_wrong_size_is_refused_with_what_the_backend_said(tmp_path):
@@ -96,7 +96,7 @@ def test_a_network_that_sees_nothing_is_refused(tmp_path):
     blind = EMBEDDED.base_dir / "person.onnx"
     with pytest.raises(BackendUnavailableError, match="gave the same output for different images"):
         adopted(tmp_path, blind, scalefactor=1e-12)
-    assert refusals(tmp_path) == []
+    assert left_files(tmp_path) == []
 
 
 def test_a_file_in_another_format_joins_a_model_whose_features_it_makes(tmp_path, image):

@@ -74,7 +74,7 @@ def test_no_name_takes_a_name_away(run, client):
         assert client.id_labels() == {}
 
 
-def test_ids_limit_remove_clear(run, client):
+def test_ids_are_listed_limited_and_removed(run, client):
     run("add", 1, f"{GALLERY}/1_*.jpg")
     run("add", 2, f"{GALLERY}/2_*.jpg")
     assert "; dropped 2 instances now" in run("limit", 2, "drop_oldest").stdout

@@ -20,7 +20,7 @@ def test_the_most_wanted_pair_answers_and_a_reserve_waits(rig):
     assert not outcome.degraded
 
 
-def test_it_moves_back_when_the_stick_works_again(rig, stick):
+def test_it_shifts_back_when_the_stick_works_again(rig, stick):
     built = with_reserve(rig())
     stick.behave("abort")
     built.ask()

@@ -53,8 +53,9 @@ def test_what_is_no_time_to_live_is_refused(identifier, seconds):
 
 @pytest.mark.parametrize("number", [np.float32, np.float64, np.int64])
 def test_a_time_to_live_may_be_any_kind_of_number(identifier, number):
-    identifier.set_ttl(number(3600))
-    identifier.set_ttl(None)
+    identifier.add_features_to_gallery(np.eye(1, 256, dtype=np.float32), 1)
+    identifier.set_ttl(number(3600), 1)
+    assert [record.ttl_s for record in identifier.id_records()] == [3600]
 
 
 def test_removing_forgets_all_instances_and_an_unknown_id_is_an_error(identifier, gallery_crops):

@@ -251,6 +251,10 @@ def test_predictions_of_ones_own_are_published_when_json_can_carry_them(identifi
     matrix = np.zeros((1, 1), np.float32)
     own = reidd.ReIdentificationPrediction(np.int64(1), np.int32(1), np.float32(0.5), np.str_("Ann"))
     identifier.publish_analytics(reidd.ReIdentificationResults([own], matrix, np.float32(0.1)), np.str_("door"))
+    with shared_daemon.client() as hearing:
+        heard = hearing.events().events[-1]
+    predicted = {"id": 1, "rank": 1, "distance": 0.5, "label": "Ann"}
+    assert (heard["tag"], heard["results"][0]["predictions"]) == ("door", [predicted])
     broken = reidd.ReIdentificationPrediction(1, 1, float("nan"))
     with pytest.raises(reidd.PublishError, match="distance is nan"):
         identifier.publish_analytics(reidd.ReIdentificationResults([broken], matrix, 0.1))

@@ -27,7 +27,7 @@ def joined(line: Line, clients: str) -> list[Job]:
 
 def test_clients_take_turns():
     line = Line(10)
-    joined(line, "aaaab" + "c")
+    joined(line, "aaaabc")
     order = [line.next().caller.connection.decode() for _ in range(6)]
     assert order == ["a", "b", "c", "a", "a", "a"]
     assert line.next() is None

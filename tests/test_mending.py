@@ -55,9 +55,12 @@ def test_one_image_under_the_wrong_id_is_found_and_moved(identifier, gallery_cro
     assert moved.margin == pytest.approx(2 * identifier.re_id_image(wrong, top_k=2).predictions[1].distance, abs=1e-4)
 
 
-def test_an_empty_gallery_explains_nothing_and_undoes_nothing_forgotten(identifier, image):
+def test_an_empty_gallery_explains_nothing(identifier, image):
     assert identifier.explain(image) is None
-    with pytest.raises(reidd.RequestError, match="instance"):
+
+
+def test_an_instance_that_is_not_there_cannot_be_moved(identifier):
+    with pytest.raises(reidd.RequestError, match="no instance number 1000000000"):
         identifier.move(10**9, 1)
 
 
@@ -68,7 +71,9 @@ def test_pins_and_times_to_live_are_kept_with_the_ids(identifier, image):
     identifier.unpin(1)
     assert [record.pinned for record in identifier.id_records()] == [False]
     identifier.set_ttl(3600, 1)
+    assert [record.ttl_s for record in identifier.id_records()] == [3600]
     identifier.set_ttl(None, 1)
+    assert [record.ttl_s for record in identifier.id_records()] == [None]
     for ask, arguments in ((identifier.pin, [77]), (identifier.unpin, [77]), (identifier.set_ttl, [60, 77])):
         with pytest.raises(reidd.UnknownIdError):
             ask(*arguments)

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from reidd import errors, protocol
@@ -210,8 +211,6 @@ def test_a_reply_of_another_version_is_an_error_of_ours(reply):
 
 
 def test_numpy_integers_are_ids_and_booleans_are_not():
-    import numpy as np
-
     assert protocol.checked_id(np.uint16(7)) == 7
     for wrong in (True, np.True_, 1.0, "1", None, -1, 2**63):
         with pytest.raises(errors.IdError):

@@ -34,9 +34,9 @@ def recorder(gallery):
     recorder.close()
 
 
-def addition(id, until=LATER, outcome=None):
+def addition(id, until=LATER):
     request = protocol.AddToGallery(id=id, parts=[protocol.Feature(shape=(1, 8))])
-    return Errand(SOMEBODY, request, until, feature(id), outcome)
+    return Errand(SOMEBODY, request, until, feature(id))
 
 
 def removal(id):

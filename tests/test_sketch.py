@@ -1,5 +1,7 @@
 """The search by bytes answers as the exact one does."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -119,7 +121,7 @@ def test_a_gallery_that_changes_meanwhile_is_searched_again(gallery, rng, monkey
 
 def test_without_the_library_the_search_is_exact_and_says_nothing(gallery, rng, monkeypatch):
     filled(gallery, seen(rng, unit(rng.normal(size=(PEOPLE, DIM))), ROWS // PEOPLE, 0.5))
-    monkeypatch.setitem(__import__("sys").modules, "numkong", None)
+    monkeypatch.setitem(sys.modules, "numkong", None)
     probe = unit(rng.normal(size=(1, DIM)))
     (match,) = gallery.reader.search(probe, top_k=5, matrix=False)
     assert match.nearest == gallery.reader.search(probe, top_k=5)[0].nearest

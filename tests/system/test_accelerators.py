@@ -110,19 +110,18 @@ class Stick:
 
     def users(self) -> list[int]:
         """The daemon's workers that have the library loaded."""
-        children = Path(f"/proc/{self.daemon.process.pid}/task/{self.daemon.process.pid}/children").read_text().split()
-        return [int(pid) for pid in children if "fakeedgetpu" in Path(f"/proc/{pid}/maps").read_text()]
+        return [pid for pid in self.daemon.workers() if "fakeedgetpu" in Path(f"/proc/{pid}/maps").read_text()]
 
 
-def wait_for_move(client, after: int, *, degraded: bool) -> int:
-    """Wait until the daemon has said that it moved to another pair; the number of that event."""
+def wait_for_shift(client, after: int, *, degraded: bool) -> int:
+    """Wait until the daemon has said that it shifted to another pair; the number of that event."""
     until = time.monotonic() + 30
     while time.monotonic() < until:
         for event in client.events(after).events:
             if event["type"] == "loaded" and event["degraded"] is degraded:
                 return event["seq"]
         time.sleep(0.02)
-    raise AssertionError(f"no move with degraded={degraded} within 30 s: {client.status().pairs}")
+    raise AssertionError(f"no shift with degraded={degraded} within 30 s: {client.status().pairs}")
 
 
 @pytest.mark.slow
@@ -164,10 +163,10 @@ def _cycle(stick: Stick, client, fault: str) -> float:
     """Make the stick fail, see the next pair take over; mend it, and return the seconds until it is used again."""
     seq = client.status().seq
     stick.fail(fault)
-    seq = wait_for_move(client, seq, degraded=True)
+    seq = wait_for_shift(client, seq, degraded=True)
     start = time.monotonic()
     stick.heal()
-    wait_for_move(client, seq, degraded=False)
+    wait_for_shift(client, seq, degraded=False)
     assert client.accelerator is Accelerator.EDGE_TPU
     return time.monotonic() - start
 

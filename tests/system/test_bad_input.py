@@ -265,8 +265,12 @@ def test_what_leads_a_reply_back_is_small(wire):
 
 def test_a_frame_beyond_the_limit_closes_the_connection_and_no_other(shared_daemon, client):
     greedy = Wire(shared_daemon.endpoint)
+    lost = greedy.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
     greedy.socket.send_multipart([b"", json.dumps({"op": "status"}).encode(), bytes(MAX_FRAME_BYTES + 1)])
+    assert lost.poll(IN_TIME_S * 1000), "the connection was left open"
     assert client.ids() == [1]
+    greedy.socket.disable_monitor()
+    lost.close()
     greedy.socket.close()
 
 
