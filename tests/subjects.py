@@ -2,9 +2,11 @@
 
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import cv2
@@ -19,6 +21,25 @@ SAMPLE = places.sample_folder()
 def crops(folder: str) -> list[tuple[int, np.ndarray]]:
     """(true id, image) of every sample crop in "gallery" or "queries", in alphabetical order."""
     return [(int(p.name[0]), cv2.imread(str(p))) for p in sorted((SAMPLE / folder).glob("*.jpg"))]
+
+
+def sample(name: str) -> Path:
+    """The sample crop of that name, of the gallery or a query."""
+    return next(SAMPLE.glob(f"*/{name}.jpg"))
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A PNG in a few bytes, whose header tells its size and whose rows are all missing."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def jpeg(image: np.ndarray) -> bytes:
+    return cv2.imencode(".jpg", image)[1].tobytes()
 
 
 def enrol(identifier, crops):

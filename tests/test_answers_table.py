@@ -2,40 +2,28 @@
 
 import sqlite3
 
-import numpy as np
 import pytest
+from galleries import feature, opened
 
 from reidd.errors import StorageUnavailableError
-from reidd.gallery import Gallery, answers_table, tables
-
-SPACE = bytes(32)
-FEATURE = np.eye(4, dtype=np.float32)[:1]
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "gallery.sqlite"
-
-
-def opened(path):
-    return Gallery.open(dim=4, space=SPACE, capacity=10, store_path=path)
+from reidd.gallery import answers_table, tables
 
 
 def add(gallery, key, reply=b"reply"):
     with gallery.transaction():
-        gallery.add(1, FEATURE)
+        gallery.add(1, feature(1))
         gallery.keep_answer(key, reply)
 
 
-def test_an_answer_is_found_by_the_next_process(path):
-    with opened(path) as gallery:
+def test_an_answer_is_found_by_the_next_process(tmp_path):
+    with opened(tmp_path) as gallery:
         add(gallery, b"a")
-    with opened(path) as gallery:
+    with opened(tmp_path) as gallery:
         assert gallery.answers(60) == {b"a": b"reply"}
 
 
-def test_an_old_answer_and_one_of_another_time_are_not(path, monkeypatch):
-    with opened(path) as gallery:
+def test_an_old_answer_and_one_of_another_time_are_not(tmp_path, monkeypatch):
+    with opened(tmp_path) as gallery:
         add(gallery, b"a")
         now_ns = answers_table.time.time_ns()
         for later_s in (61, -61):
@@ -43,8 +31,8 @@ def test_an_old_answer_and_one_of_another_time_are_not(path, monkeypatch):
             assert gallery.answers(60) == {}
 
 
-def test_an_answer_goes_with_a_change_that_is_taken_back(path, monkeypatch):
-    with opened(path) as gallery:
+def test_an_answer_goes_with_a_change_that_is_taken_back(tmp_path, monkeypatch):
+    with opened(tmp_path) as gallery:
         add(gallery, b"a")
         write = tables.write
 
@@ -62,20 +50,20 @@ def test_an_answer_goes_with_a_change_that_is_taken_back(path, monkeypatch):
 
 
 @pytest.mark.parametrize("damage", ["answer = x'00'", "answer = 'reply'", "key = 'b'", "time_ns = 'now'"])
-def test_a_damaged_one_is_not_told(path, damage):
-    with opened(path) as gallery:
+def test_a_damaged_one_is_not_told(tmp_path, damage):
+    with opened(tmp_path) as gallery:
         add(gallery, b"a")
         add(gallery, b"b")
-    connection = tables.connect(path)
+    connection = tables.connect(tmp_path / "gallery.sqlite")
     connection.execute(f"UPDATE answers SET {damage} WHERE key = x'62'")
     connection.close()
-    with opened(path) as gallery:
+    with opened(tmp_path) as gallery:
         assert gallery.answers(60).keys() == {b"a"}
 
 
-def test_only_the_latest_are_kept(path, monkeypatch):
+def test_only_the_latest_are_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(answers_table, "KEPT", 3)
-    with opened(path) as gallery:
+    with opened(tmp_path) as gallery:
         for key in (b"a", b"b", b"c", b"d", b"e", b"f"):
             add(gallery, key)
         assert gallery.answers(60).keys() == {b"d", b"e", b"f"}

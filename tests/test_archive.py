@@ -6,22 +6,17 @@ import zipfile
 
 import numpy as np
 import pytest
-from galleries import labels_of, retention_of
+from galleries import SPACE, labels_of, opened, retention_of
 
 from reidd.errors import GalleryError, RequestError
-from reidd.gallery import Gallery, Limit, Retention, archive
+from reidd.gallery import Limit, Retention, archive
 
-SPACE = bytes(range(32))
 FEATURES = np.random.default_rng(0).normal(size=(20, 8)).astype(np.float32)
-
-
-def opened() -> Gallery:
-    return Gallery.open(dim=8, space=SPACE, capacity=50)
 
 
 @pytest.fixture
 def saved(tmp_path):
-    with opened() as gallery:
+    with opened(capacity=50) as gallery:
         for n in range(20):
             gallery.add(n % 6, FEATURES[n : n + 1])
         gallery.set_label(3, "eve")
@@ -49,7 +44,7 @@ class TestSaving:
         assert path.stat().st_mode & 0o777 == 0o600
 
     def test_an_empty_gallery_can_be_saved(self, tmp_path):
-        with opened() as gallery:
+        with opened(capacity=50) as gallery:
             archive.save(tmp_path / "empty", gallery.reader.rows(), labels={}, space=SPACE)
         assert len(archive.load(tmp_path / "empty").rows.numbers) == 0
 
@@ -161,7 +156,7 @@ class TestLoading:
 class TestRestoring:
     def test_a_gallery_holds_what_the_backup_held_and_nothing_else(self, saved):
         path, rows = saved
-        with opened() as gallery:
+        with opened(capacity=50) as gallery:
             gallery.add(99, FEATURES[:5])
             backup = archive.load(path)
             change = gallery.restore(backup.rows, backup.labels, backup.retention)
@@ -177,7 +172,7 @@ class TestRestoring:
             assert (gallery.count(), retention_of(gallery)) == (5, Retention())
 
     def test_a_backup_of_old_leaves_the_retention_as_it_is(self, tmp_path):
-        with opened() as gallery:
+        with opened(capacity=50) as gallery:
             archive.save(tmp_path / "old", gallery.reader.rows(), labels={}, space=SPACE)
             gallery.set_limit(3, "drop_random")
             backup = archive.load(tmp_path / "old")
@@ -186,7 +181,7 @@ class TestRestoring:
 
     def test_a_limit_that_cannot_be_changes_nothing(self, saved):
         backup = archive.load(saved[0])
-        with opened() as gallery:
+        with opened(capacity=50) as gallery:
             gallery.add(1, FEATURES[:1])
             with pytest.raises(RequestError, match="at least 1"):
                 gallery.restore(backup.rows, {}, Retention(limit=Limit(0, "drop_oldest")))
@@ -194,7 +189,7 @@ class TestRestoring:
 
     def test_a_backup_too_large_changes_nothing(self, saved):
         backup = archive.load(saved[0])
-        with Gallery.open(dim=8, space=SPACE, capacity=10) as gallery:
+        with opened(capacity=10) as gallery:
             gallery.add(1, FEATURES[:1])
             with pytest.raises(GalleryError, match="20 instances do not fit"):
                 gallery.restore(backup.rows, backup.labels)

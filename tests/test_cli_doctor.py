@@ -7,6 +7,7 @@ import sys
 
 import msgspec
 from pools import LITE, STICK
+from users import AS_ORDINARY
 
 from reidd import places, trials
 from reidd.cli.doctor import _at_work, _daemon, _looked
@@ -119,8 +120,7 @@ def test_doctor_says_which_folder_may_not_be_looked_into(tmp_path):
     closed.chmod(0)
     config = tmp_path / "reidd.toml"
     config.write_text(f'state_folder = "{closed}/state"\n')
-    ordinary = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
-    command = [*ordinary, sys.executable, "-m", "reidd", "doctor", "--config", str(config), "--json"]
+    command = [*AS_ORDINARY, sys.executable, "-m", "reidd", "doctor", "--config", str(config), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False)
     words = {f["what"]: f["words"] for f in json.loads(done.stdout)}
     assert words["state folder"] == f"{closed}/state: this user cannot write to {closed}"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from subjects import eventually
+from users import AS_ORDINARY
 
 from reidd import places
 
@@ -47,9 +48,7 @@ def test_an_error_is_one_line_and_an_exit_status(run, words, status, said):
 def test_a_folder_that_may_not_be_read_is_said_in_one_line(tmp_path, words, status):
     (tmp_path / "k").mkdir()
     (tmp_path / "k" / "clients").mkdir(mode=0)
-    # Root may read everything, unless it gives that up.
-    ordinary = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
-    command = [*ordinary, sys.executable, "-m", "reidd", *words.split()]
+    command = [*AS_ORDINARY, sys.executable, "-m", "reidd", *words.split()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False)
     assert (done.returncode, len(done.stderr.splitlines())) == (status, 1)
     assert "k/clients" in done.stderr
@@ -59,8 +58,7 @@ def test_a_folder_that_may_not_be_read_is_said_in_one_line(tmp_path, words, stat
 def test_a_configuration_that_may_not_be_read_is_status_78(tmp_path):
     config = tmp_path / "reidd.toml"
     config.touch(mode=0)
-    ordinary = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
-    command = [*ordinary, sys.executable, "-m", "reidd", "serve", "--config", str(config)]
+    command = [*AS_ORDINARY, sys.executable, "-m", "reidd", "serve", "--config", str(config)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, f"`chmod a+r {config}`" in done.stderr) == (78, True)
 

@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from users import NOBODY, ordinary_user
 
 from reidd.daemon.config import Config, read
 from reidd.engines import Accelerator, Engine
@@ -76,21 +77,14 @@ def test_a_machine_s_folder_that_is_closed_to_this_user_is_passed_over(tmp_path)
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     (closed / "reidd.toml").write_text("workers = 7")
-    os.seteuid(65534)
-    try:
+    with ordinary_user():
         assert read(None, [closed / "reidd.toml"]) == Config()
-    finally:
-        os.seteuid(0)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become somebody who may not look")
 def test_a_file_that_this_user_may_not_read_is_named_with_the_command_that_mends_it(tmp_path):
     path = written(tmp_path, "workers = 7")
     path.chmod(0o600)
-    os.chown(tmp_path, 65534, -1)
-    os.seteuid(65534)
-    try:
-        with pytest.raises(ConfigError, match=r"`chmod a\+r"):
-            read(path, [])
-    finally:
-        os.seteuid(0)
+    os.chown(tmp_path, NOBODY, -1)
+    with ordinary_user(), pytest.raises(ConfigError, match=r"`chmod a\+r"):
+        read(path, [])

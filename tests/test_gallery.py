@@ -10,12 +10,6 @@ from reidd.errors import CapacityError, FeatureSpaceError, GalleryError, Storage
 from reidd.gallery import Reader
 
 
-@pytest.fixture
-def gallery():
-    with opened() as gallery:
-        yield gallery
-
-
 class TestRestart:
     def test_everything_survives(self, tmp_path):
         with opened(tmp_path) as gallery:

@@ -3,24 +3,14 @@
 import struct
 import subprocess
 import sys
-import zlib
 
 import cv2
 import numpy as np
 import pytest
+from subjects import jpeg, png_of
 
 from reidd.errors import BackendError, ImageError
 from reidd.images import MAX_PIXELS, encoded_size, pixels
-
-
-def png_of(width: int, height: int) -> bytes:
-    """A PNG whose header tells its size, and whose data nobody needs to read."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
@@ -45,8 +35,8 @@ def test_a_png_that_lacks_only_its_end_is_refused(image):
 
 
 def test_a_jpeg_with_a_thumbnail_is_not_taken_for_whole_by_the_thumbnails_end(image):
-    thumbnail = cv2.imencode(".jpg", cv2.resize(image, (16, 32)))[1].tobytes()
-    encoded = cv2.imencode(".jpg", image)[1].tobytes()
+    thumbnail = jpeg(cv2.resize(image, (16, 32)))
+    encoded = jpeg(image)
     segment = b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
     whole = encoded[:2] + segment + encoded[2:]
     assert encoded_size(whole) == (image.shape[1], image.shape[0])

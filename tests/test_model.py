@@ -3,10 +3,10 @@
 import json
 import os
 import shutil
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from users import ordinary_user
 
 from reidd import places
 from reidd.errors import ConfigError, UnknownModelError
@@ -205,16 +205,6 @@ def test_a_folder_that_is_not_called_as_its_model_is_refused(folder):
     shutil.copytree(folder, folder.parent / "copy")
     with pytest.raises(ConfigError, match='id: expected "acme/copy", as its folder is called, got "acme/reid"'):
         ModelConfig.from_model_id("acme/copy", [folder.parent.parent])
-
-
-@contextmanager
-def ordinary_user():
-    """Whoever may not read everything, as root may."""
-    was = os.geteuid()
-    if was == 0:
-        os.seteuid(65534)
-    yield
-    os.seteuid(was)
 
 
 @pytest.mark.parametrize(

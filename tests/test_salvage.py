@@ -9,12 +9,6 @@ from reidd.gallery import Act
 from reidd.gallery.contents import instance_crc
 
 
-@pytest.fixture
-def gallery():
-    with opened() as gallery:
-        yield gallery
-
-
 class TestDamage:
     def test_a_damaged_row_is_set_aside_and_the_rest_serves(self, tmp_path):
         with opened(tmp_path) as gallery:

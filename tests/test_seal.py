@@ -1,13 +1,9 @@
 """A closed store's file is sealed: a change of any of its bytes shows at the next start."""
 
-import numpy as np
 import pytest
+from galleries import features, opened
 
-from reidd.distances import unit
-from reidd.gallery import Gallery
 from reidd.gallery.seal import seal, unseal
-
-FEATURES = unit(np.random.default_rng(0).normal(size=(3, 8)).astype(np.float32))
 
 
 @pytest.fixture
@@ -15,10 +11,6 @@ def path(tmp_path):
     path = tmp_path / "store"
     path.write_bytes(bytes(10_000))
     return path
-
-
-def opened(path) -> Gallery:
-    return Gallery.open(dim=8, space=bytes(32), capacity=10, store_path=path)
 
 
 class TestSeal:
@@ -51,19 +43,19 @@ class TestSeal:
 class TestGallery:
     def test_says_that_a_byte_changed_which_holds_nothing_and_serves_all(self, tmp_path):
         path = tmp_path / "store"
-        with opened(path) as gallery:
-            gallery.add(1, FEATURES)
+        with opened(store_path=path) as gallery:
+            gallery.add(1, features(3))
         with path.open("r+b") as file:
             file.seek(80)  # SQLite's header keeps these for later versions
             file.write(b"\1")
-        with opened(path) as gallery:
+        with opened(store_path=path) as gallery:
             (damage,) = gallery.damage
             assert "changed while no daemon held it" in damage
             assert gallery.count() == 3
-        with opened(path) as gallery:
+        with opened(store_path=path) as gallery:
             assert gallery.damage == ()
 
     def test_has_no_seal_while_it_is_open(self, tmp_path):
-        with opened(tmp_path / "store"):
+        with opened(store_path=tmp_path / "store"):
             assert not (tmp_path / "store.seal").exists()
         assert (tmp_path / "store.seal").exists()

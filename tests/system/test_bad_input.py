@@ -1,15 +1,13 @@
 """A hostile or clumsy client at a real daemon's socket: each gets a clear error in time, and nothing is lost."""
 
 import json
-import struct
 import time
-import zlib
 
-import cv2
 import numpy as np
 import pytest
 import zmq
 from figures import note
+from subjects import jpeg, png_of
 
 import reidd
 from reidd.protocol import MAX_FRAME_BYTES, MAX_HEADER_BYTES
@@ -61,20 +59,6 @@ def nothing_is_lost(client, shared_daemon, image):
     assert "Traceback" not in shared_daemon.log.read_text()
 
 
-def jpeg(image):
-    return cv2.imencode(".jpg", image)[1].tobytes()
-
-
-def png_header(width, height):
-    """A PNG file of that size, in a few bytes: its rows are all missing."""
-
-    def chunk(kind, content):
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    size = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
-
-
 ENCODED = {"kind": "encoded"}
 
 
@@ -84,10 +68,10 @@ ENCODED = {"kind": "encoded"}
     [
         (b"not an image", "neither JPEG nor PNG"),
         (b"", "empty"),
-        (png_header(1, 1), "1x1"),
-        (png_header(10_000, 10_000), "10000x10000"),
-        (png_header(2**31, 2**31), "at most"),
-        (png_header(64, 64), "damaged"),
+        (png_of(1, 1), "1x1"),
+        (png_of(10_000, 10_000), "10000x10000"),
+        (png_of(2**31, 2**31), "at most"),
+        (png_of(64, 64), "damaged"),
         (jpeg(np.zeros((64, 64, 3), np.uint8))[:-40], "cut short"),
         (b"\xff\xd8\xff", "jpeg"),
         (b"GIF89a" + bytes(100), "neither JPEG nor PNG"),
@@ -102,7 +86,7 @@ def test_what_is_no_image_is_a_bad_image_for_every_op(wire, op, frame, says):
 
 
 def test_a_bomb_is_refused_in_under_10_ms(wire):
-    bomb, times = png_header(30_000, 30_000), []
+    bomb, times = png_of(30_000, 30_000), []
     for _ in range(200):
         started = time.perf_counter()
         assert wire.ask({"op": "re_id_image", "parts": [{"kind": "encoded"}]}, bomb)["code"] == "bad-image"

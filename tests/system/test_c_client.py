@@ -6,8 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-from reidd import places
+from subjects import sample
 
 C_CLIENT = Path(__file__).parents[2] / "examples" / "c-client"
 
@@ -32,10 +31,6 @@ def program(tmp_path_factory):
 
 def run(program, *arguments):
     return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, timeout=20, check=False)
-
-
-def sample(name):
-    return next(places.sample_folder().glob(f"*/{name}.jpg"))
 
 
 def test_a_c_program_adds_two_people_and_names_a_third_image_of_one_of_them(client, shared_daemon, program):

@@ -14,6 +14,7 @@ import zmq
 import zmtp
 from figures import note
 from siege import CORE_MIB, P99_S, honest_client, resident_mib
+from subjects import jpeg
 
 WORST_S = 1.0
 HALF_OPEN = 150
@@ -241,12 +242,6 @@ def bombard(daemon, image, count, seed):
     finally:
         dealer.close()
     return answers
-
-
-def jpeg(image):
-    import cv2
-
-    return cv2.imencode(".jpg", image)[1].tobytes()
 
 
 def survived(daemon, answers, count):

@@ -4,8 +4,7 @@ import json
 import subprocess
 
 import pytest
-
-from reidd import places
+from subjects import sample
 
 RUN_S = 20
 
@@ -19,10 +18,6 @@ def program(node_folder):
 def run(program, endpoint, *images):
     command = ["node", str(program), endpoint, *map(str, images)]
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=RUN_S)
-
-
-def sample(name):
-    return next(places.sample_folder().glob(f"*/{name}.jpg"))
 
 
 def test_a_node_program_adds_two_people_and_names_a_third_image_of_one_of_them(client, shared_daemon, program):
