@@ -39,6 +39,12 @@ def held(gallery: Gallery) -> list[tuple[int, int]]:
     return list(zip(rows.numbers.tolist(), rows.ids.tolist(), strict=True))
 
 
+def everything(gallery: Gallery) -> tuple:
+    """All that searching a gallery and asking it about ids gives."""
+    rows = gallery.reader.rows(limit=1000)
+    return held(gallery), rows.features.tobytes(), rows.times_ns.tolist(), labels_of(gallery), retention_of(gallery)
+
+
 IDS = range(100)
 """Those that tests use: asked one by one, so that nothing stays known about one that is gone."""
 
