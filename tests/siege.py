@@ -1,8 +1,11 @@
 """Honest clients beside hostile ones, and what they saw."""
 
 import json
+import random
 import subprocess
 import sys
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +14,7 @@ import numpy as np
 
 P99_S = 0.1
 CORE_MIB = 800
+HALF_OPEN = 150
 
 
 class Honest(NamedTuple):
@@ -23,6 +27,13 @@ class Honest(NamedTuple):
     def p99(self):
         return float(np.percentile(self.seconds, 99))
 
+    def __str__(self):
+        p50, worst = np.median(self.seconds), max(self.seconds)
+        return (
+            f"{len(self.seconds)} answers, p50 {p50 * 1000:.1f} ms, p99 {self.p99 * 1000:.1f} ms, "
+            f"worst {worst * 1000:.1f} ms"
+        )
+
 
 @contextmanager
 def honest_client(endpoint, *key):
@@ -34,6 +45,25 @@ def honest_client(endpoint, *key):
             yield lambda: Honest(**json.loads(asking.communicate(timeout=20)[0]))
         finally:
             asking.kill()
+
+
+def attack(daemon, kinds, target, sessions):
+    """Run so many hostile sessions, a few at once; return how many of each kind ran to their end."""
+
+    def one(number):
+        kind = kinds[number % len(kinds)]
+        try:
+            kind(target, random.Random(number))
+            outcome = "ran"
+        except (OSError, AssertionError):
+            outcome = "cut off"
+        # The next attack comes when this one has been digested: the daemon answers while it is attacked, not before.
+        with daemon.client() as client:
+            client.status()
+        return kind.__name__, outcome
+
+    with ThreadPoolExecutor(4) as pool:
+        return Counter(pool.map(one, range(sessions)))
 
 
 def resident_mib(daemon):

@@ -6,18 +6,17 @@ import struct
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import msgspec
-import numpy as np
 import pytest
 import zmq
 import zmtp
 from figures import note
-from siege import CORE_MIB, P99_S, honest_client, resident_mib
+from siege import CORE_MIB, HALF_OPEN, P99_S, attack, honest_client, resident_mib
 from subjects import jpeg
 
 WORST_S = 1.0
-HALF_OPEN = 150
 
 
 def garbage(path, chance):
@@ -70,45 +69,19 @@ SESSIONS = [
 ]
 
 
-def attack(daemon, sessions):
-    """Run so many hostile sessions, a few at once; return how many of each kind ran to their end."""
-    path = str(daemon.runtime / "reidd.sock")
-    half_open = [zmtp.connected(path) for _ in range(HALF_OPEN)]
-
-    def one(number):
-        chance = random.Random(number)
-        kind = SESSIONS[number % len(SESSIONS)]
-        try:
-            kind(path, chance)
-            outcome = "ran"
-        except OSError:
-            outcome = "cut off"
-        # The next attack comes when this one has been digested: the daemon answers while it is attacked, not before.
-        with daemon.client() as client:
-            client.status()
-        return kind.__name__, outcome
-
-    with ThreadPoolExecutor(4) as pool:
-        counted = Counter(pool.map(one, range(sessions)))
-    for session in half_open:
-        session.close()
-    return counted
-
-
 def besieged(daemon, sessions):
-    with honest_client(daemon.endpoint) as seen, daemon.client() as client:
+    path = str(daemon.runtime / "reidd.sock")
+    with honest_client(daemon.endpoint) as seen, daemon.client() as client, ExitStack() as stack:
         while not client.ids():
             pass
         started = time.monotonic()
-        counted = attack(daemon, sessions)
+        for _ in range(HALF_OPEN):
+            stack.enter_context(zmtp.connected(path))
+        counted = attack(daemon, SESSIONS, path, sessions)
         lasted = time.monotonic() - started
         honest = seen()
     print(f"\n{sum(counted.values())} hostile sessions in {lasted:.1f} s: {dict(counted)}")
-    milliseconds = np.array(honest.seconds) * 1000
-    print(
-        f"honest client: {len(honest.seconds)} answers, p50 {np.median(milliseconds):.1f} ms, "
-        f"p99 {honest.p99 * 1000:.1f} ms, worst {milliseconds.max():.1f} ms; core {resident_mib(daemon):.0f} MiB"
-    )
+    print(f"honest client: {honest}; core {resident_mib(daemon):.0f} MiB")
     return honest
 
 
