@@ -143,9 +143,9 @@ class Client:
         await self.close()
 
     async def _in_thread(self, call: Callable[[client.Client], _R]) -> _R:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._with_connection, call)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._with_client, call)
 
-    def _with_connection(self, call: Callable[[client.Client], _R]) -> _R:
+    def _with_client(self, call: Callable[[client.Client], _R]) -> _R:
         try:
             connected = self._idle.pop()
         except IndexError:

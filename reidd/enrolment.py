@@ -122,7 +122,7 @@ class Enrolment(Requester):
         self._ask(protocol.SetLabel(id=protocol.checked_id(id), label=label_text(label)))
 
     def clear(self) -> None:
-        """Forget every id."""
+        """Remove every id; `undo` brings them back, unless they were more than 4,096 instances."""
         self._ask(protocol.Clear())
 
     def id_records(self) -> list[protocol.IdRecord]:
