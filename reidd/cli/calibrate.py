@@ -9,6 +9,8 @@ from reidd.cli import show
 from reidd.cli.daemon_options import Endpoint, Timeout, client
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from reidd import calibration
 
 SHARES = (0.0, 0.001, 0.01, 0.05, 0.1, 0.2)
@@ -60,30 +62,16 @@ def calibrate(
             }
         )
         return
-    marks = {status.max_distance: "now", suggested: "suggested"}
-    columns = ("max distance", "strangers named as somebody", "known, but not named", "")
     instances, known = show.counted(len(rows.ids), "instance"), show.counted(status.id_count, "id")
     asked = "each asked about" if len(found.own) == len(rows.ids) else f"{len(found.own)} of them asked about, each"
-    show.table(
-        columns,
-        [
-            (r.max_distance, _per_cent(r.false_positive), _per_cent(r.false_negative), marks.get(r.max_distance))
-            for r in table
-        ],
-        title=f"{instances} of {known}, {asked} as if it had not been added",
-    )
+    marks = {status.max_distance: "now", suggested: "suggested"}
+    _print_table(table, marks, title=f"{instances} of {known}, {asked} as if it had not been added")
     if 0 < strangers * len(found.others) < 1:
         show.console().print(
             f"{len(found.others)} instances are too few to tell a share of {100 * strangers:g} %: what is suggested is "
             "just below the distance of the two nearest ids"
         )
-    show.console().print(
-        f"write `max_distance = {suggested:.3f}` into reidd.toml and restart the daemon, or ask with "
-        f"`--max-distance {suggested:.3f}`\n"
-        "images of one moment are nearer to each other than to the next day's: calibrate with ids that were added on "
-        "several occasions",
-        highlight=False,
-    )
+    _print_advice(suggested)
 
 
 def _suggested(found: "calibration.Separation", strangers: float) -> float:
@@ -95,6 +83,25 @@ def _suggested(found: "calibration.Separation", strangers: float) -> float:
     raise RequestError(
         f"every threshold names more than {100 * strangers:g} % of strangers, for some images are in two ids: merge "
         "ids that are one person, remove what is wrong, or allow more with --strangers"
+    )
+
+
+def _print_table(table: "Sequence[calibration.Rates]", marks: "Mapping[float | None, str]", *, title: str) -> None:
+    columns = ("max distance", "strangers named as somebody", "known, but not named", "")
+    rows = [
+        (r.max_distance, _per_cent(r.false_positive), _per_cent(r.false_negative), marks.get(r.max_distance))
+        for r in table
+    ]
+    show.table(columns, rows, title=title)
+
+
+def _print_advice(suggested: float) -> None:
+    show.console().print(
+        f"write `max_distance = {suggested:.3f}` into reidd.toml and restart the daemon, or ask with "
+        f"`--max-distance {suggested:.3f}`\n"
+        "images of one moment are nearer to each other than to the next day's: calibrate with ids that were added on "
+        "several occasions",
+        highlight=False,
     )
 
 
