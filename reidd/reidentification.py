@@ -23,7 +23,7 @@ from reidd.keys import credentials
 from reidd.model import ModelConfig
 from reidd.plugins import Registry
 from reidd.service import Answer, float32_rows
-from reidd.service.changes import GalleryService
+from reidd.service.gallery import GalleryService
 from reidd.service.images import ImageService
 
 DEFAULT_CAPACITY = 10_000
@@ -153,9 +153,9 @@ class ReIdentification(Identifier):
     def _open_gallery(self, dim: int) -> None:
         self._gallery = Gallery.open(dim=dim, space=self._model.feature_space(), capacity=self._capacity)
         self._images = ImageService(None, self._gallery.reader, self._model.extras.max_distance)
-        self._changes = GalleryService(self._gallery)
+        self._service = GalleryService(self._gallery)
         if self._limit is not None:
-            self._changes.answer(self._limit)
+            self._service.answer(self._limit)
 
     def _space(self) -> tuple[bytes, int]:
         if self._gallery is None:
@@ -175,14 +175,14 @@ class ReIdentification(Identifier):
     def _answered(self, request: Any, frames: Sequence[Any]) -> Answer:
         if isinstance(request, protocol.AddToGallery):
             features = self._images.answer(request, frames)
-            return self._changes.answer(request, _rows(features))
+            return self._service.answer(request, _rows(features))
         if request.needs_worker:
             answer = self._images.answer(request, frames)
             if isinstance(answer.reply, protocol.Results):
-                labelled = self._changes.labelled(answer.reply.results)
+                labelled = self._service.labelled(answer.reply.results)
                 return answer._replace(reply=msgspec.structs.replace(answer.reply, results=labelled))
             return answer
-        return self._changes.answer(request)
+        return self._service.answer(request)
 
     def _publish(self, request: protocol.PublishAnalytics) -> None:
         request = msgspec.structs.replace(request, model=self.model_id)

@@ -14,7 +14,7 @@ from reidd.daemon.envelope import Caller
 from reidd.daemon.recorder import MAX_WAITING, Recorder
 from reidd.errors import BusyError, DeadlineError, StorageUnavailableError, UnknownIdError
 from reidd.gallery import Act, tables
-from reidd.service.changes import GalleryService
+from reidd.service.gallery import GalleryService
 
 SOMEBODY = Caller((b"somebody", b""), False, uid=1000)
 # The module is read long before its last test runs.

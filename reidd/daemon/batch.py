@@ -14,7 +14,7 @@ from reidd.daemon.jobs import Outcome
 from reidd.errors import ReiddError
 from reidd.gallery import Gallery, Head
 from reidd.service import Answer
-from reidd.service.changes import GalleryService
+from reidd.service.gallery import GalleryService
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from reidd.daemon.batch import Batch, Errand, Settled
 from reidd.daemon.forgets import Forgets
 from reidd.errors import BusyError, DeadlineError, ReiddError, UnknownIdError
 from reidd.gallery import Draft, Gallery
-from reidd.service.changes import GalleryService
+from reidd.service.gallery import GalleryService
 
 MAX_WAITING, MAX_WAITING_BYTES = 1024, 64 << 20
 

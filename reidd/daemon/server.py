@@ -31,7 +31,7 @@ from reidd.errors import BackendError, BusyError, ReiddError, RequestError
 from reidd.gallery import Act, Gallery
 from reidd.model import ModelConfig
 from reidd.service import Answer
-from reidd.service.changes import GalleryService
+from reidd.service.gallery import GalleryService
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 from galleries import features, opened
 
 from reidd import protocol
-from reidd.service.changes import GalleryService
+from reidd.service.gallery import GalleryService
 
 
 def test_everybody_hears_which_instances_a_full_gallery_overwrote():
