@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from reidd.client import Client
 
 TOP_K = 3
+HEARD_WITHIN_S = 2.0
 
 
 def register(app: typer.Typer) -> None:
@@ -72,10 +73,10 @@ class _Listener:
         threading.Thread(target=self._listen, args=(endpoint,), daemon=True).start()
         self._subscribed.wait(5)
 
-    def until(self, count: int, timeout: float = 2.0) -> "Counter[str]":
-        """Wait until so many events were heard, and no longer than `timeout` seconds."""
+    def until(self, count: int) -> "Counter[str]":
+        """Wait until so many events were heard, but not for ever."""
         with self._changed:
-            self._changed.wait_for(lambda: self._types.total() >= count, timeout)
+            self._changed.wait_for(lambda: self._types.total() >= count, HEARD_WITHIN_S)
             return Counter(self._types)
 
     def _listen(self, endpoint: str) -> None:
