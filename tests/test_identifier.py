@@ -96,6 +96,19 @@ def test_predictions_are_ranked_from_one_with_one_per_id(identifier, gallery_cro
     assert sorted(p.id for p in everyone.predictions) == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_list_of_images_is_answered_as_they_are_one_by_one(identifier, gallery_crops, query_crops):
+    enrol(identifier, gallery_crops)
+    images = [image for _, image in query_crops[:4]]
+    asked = {"top_k": 2, "flip_horizontal": False, "max_distance": 0.16, "margin": 0.02}
+    alone = [identifier.re_id_image(image, **asked) for image in images]
+    together = identifier.re_id_images(images, **asked)
+    assert {answer.verdict for answer in alone} > {reidd.Verdict.KNOWN}
+    for one, other in zip(together, alone, strict=True):
+        assert [(p.id, p.rank) for p in one.predictions] == [(p.id, p.rank) for p in other.predictions]
+        assert one.verdict is other.verdict
+        assert np.allclose(one.distance_matrix, other.distance_matrix, atol=1e-5)
+
+
 def test_the_distance_matrix_has_a_column_per_instance_in_order_of_age(identifier, gallery_crops, query_crops):
     enrol(identifier, gallery_crops)
     probe = query_crops[0][1]
