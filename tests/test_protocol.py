@@ -8,8 +8,16 @@ import numpy as np
 import pytest
 
 from reidd import errors, protocol
+from reidd.daemon import requests_socket
+from reidd.daemon.connection import MAX_UNREAD_BYTES
+from reidd.daemon.envelope import MAX_HOP_BYTES
+from reidd.daemon.feed import MAX_TOPICS
+from reidd.daemon.publisher import KEPT_EVENTS
+from reidd.daemon.retries import MAX_REPEATS, WINDOW_S
+from reidd.daemon.served_socket import MAX_OF_ONE_KEY
 from reidd.engines import Accelerator, Engine
 from reidd.gallery.policy import DROP_METHODS
+from reidd.images import MAX_PIXELS
 from reidd.keys import Role
 from reidd.results import Verdict
 
@@ -103,14 +111,25 @@ def test_the_contract_names_every_engine_accelerator_verdict_drop_method_and_lim
     for name in (*Engine, *Accelerator, *Verdict, *DROP_METHODS):
         assert f"`{name}`" in text
     for limit in (
-        "1 MiB",
-        "128 MiB",
-        "64 images",
-        "1000 feature rows",
-        "20000 in one reply",
-        "600000",
-        "128 characters",
-        "40,000,000 px",
+        f"at most {protocol.MAX_HEADER_BYTES >> 20} MiB",
+        f"at most {protocol.MAX_FRAME_BYTES >> 20} MiB each",
+        f"{protocol.MAX_PARTS} images",
+        f"{protocol.MAX_ROWS} feature rows",
+        f"integer, 1 to {protocol.MAX_TOP_K}",
+        f"{protocol.MAX_PREDICTIONS} in one reply",
+        f"integer, 1 to {protocol.MAX_DEADLINE_MS} | {protocol.DEFAULT_DEADLINE_MS}",
+        f"at most {protocol.MAX_REQUEST_ID} characters",
+        f"at most {protocol.MAX_TEXT} characters",
+        f"at most {MAX_PIXELS:,} px",
+        f"more than {requests_socket.LIMITS.hang_up_frames} frames",
+        f"more than {requests_socket.LIMITS.message_bytes >> 20} MiB",
+        f"have {requests_socket.MAX_HELD_BYTES >> 20} MiB under way",
+        f"beyond {MAX_UNREAD_BYTES >> 20} MiB that a client leaves unread",
+        f"at most {MAX_HOP_BYTES} bytes each",
+        f"may have {MAX_TOPICS} topics, and a key {MAX_OF_ONE_KEY} connections",
+        f"the latest {KEPT_EVENTS} events",
+        f"Until {WINDOW_S:g} s after",
+        f"(of a change under way, {MAX_REPEATS})",
     ):
         assert limit in text
 
