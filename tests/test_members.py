@@ -102,10 +102,10 @@ class TestLimit:
         gallery.add(1, feature(2))
         assert labels_of(gallery) == {1: "eve"}
 
-    @pytest.mark.parametrize(("count", "method"), [(0, "drop_oldest"), (-1, "drop_oldest"), (True, "drop_oldest")])
-    def test_a_limit_below_1_is_refused(self, gallery, count, method):
+    @pytest.mark.parametrize("count", [0, -1, True])
+    def test_a_limit_below_1_is_refused(self, gallery, count):
         with pytest.raises(RequestError, match="at least 1"):
-            gallery.set_limit(count, method)
+            gallery.set_limit(count, "drop_oldest")
 
     def test_an_unknown_method_is_refused_with_the_names_of_those_there_are(self, gallery):
         with pytest.raises(RequestError, match="drop_oldest, drop_latest, drop_random, drop_redundant"):
