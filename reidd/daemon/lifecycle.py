@@ -3,7 +3,6 @@
 import logging
 import os
 import select
-import signal
 import socket
 import time
 from collections.abc import Sequence
@@ -24,9 +23,10 @@ from reidd.daemon.patience import Patience
 from reidd.daemon.pool import Pool
 from reidd.daemon.publisher import Publisher
 from reidd.daemon.server import Server
+from reidd.daemon.signals import Signals, Stopped, heed_signals
 from reidd.daemon.sockets import Addresses, bound, check_files, inherited
 from reidd.daemon.zmtp import Kind, Null
-from reidd.errors import BackendUnavailableError
+from reidd.errors import CapacityError, ConfigError, FeatureSpaceError, GalleryKeyError, ReiddError
 from reidd.gallery import Gallery, key
 from reidd.model import ModelConfig
 
@@ -37,7 +37,9 @@ log = logging.getLogger(__name__)
 
 START_POLL_S = 0.05
 RETRY_S = 30
-"""Between one start without a pair that runs and the next: each takes seconds of the processor and lines of the log."""
+"""Between one start that fails and the next: each takes seconds of the processor and lines of the log."""
+FOR_THE_OPERATOR = (ConfigError, FeatureSpaceError, GalleryKeyError, CapacityError)
+"""Said at once, for no service manager starts us again."""
 MOST_DIM = 2048
 
 
@@ -69,10 +71,6 @@ class Settings(NamedTuple):
     """The file with the key that it was encrypted with before."""
 
 
-class Stopped(Exception):  # noqa: N818  (no error: somebody asked)
-    """A signal asked the daemon to end before it was ready."""
-
-
 def serve(settings: Settings) -> None:
     """Run a daemon until SIGTERM or SIGINT.
 
@@ -86,15 +84,11 @@ def serve(settings: Settings) -> None:
         # What is written here is features: for this user and its group only.
         os.umask(0o027)
         check_files()
-        folders.claim(settings.runtime, "--runtime-folder")
-        folders.claim(settings.state, "--state-folder")
-        for folder in dict.fromkeys((settings.runtime, settings.state)):
-            stack.enter_context(folders.held(folder))
-        asked_to_stop, wakeup = _heed_signals(stack)
+        asked_to_stop, wakeup = heed_signals(stack)
         memory.keep_private()
         memory.bound(settings.capacity, settings.model.extras.dim or MOST_DIM, tcp=settings.tcp is not None)
         with suppress(Stopped):
-            server = _server(stack, settings, asked_to_stop, wakeup)
+            server = _started(stack, settings, asked_to_stop, wakeup)
             notify("READY=1")
             server.run(asked_to_stop)
         notify("STOPPING=1")
@@ -103,36 +97,36 @@ def serve(settings: Settings) -> None:
         log.info("stopping")
 
 
-class Signals:
-    """Whether a signal has asked the process to end."""
+def _started(stack: ExitStack, settings: Settings, asked_to_stop: Signals, wakeup: socket.socket) -> Server:
+    """Open a server, or rest before the error that says why there is none. Raises Stopped when a signal comes first."""
+    try:
+        folders.claim(settings.runtime, "--runtime-folder")
+        folders.claim(settings.state, "--state-folder")
+        for folder in dict.fromkeys((settings.runtime, settings.state)):
+            stack.enter_context(folders.held(folder))
+        # Apart, for while it rests it holds the folders, and no workers.
+        with ExitStack() as opened:
+            server = _server(opened, settings, asked_to_stop, wakeup)
+            stack.push(opened.pop_all())
+            return server
+    except FOR_THE_OPERATOR:
+        raise
+    except (ReiddError, OSError) as failure:
+        _rest(failure, asked_to_stop)
+        raise
 
-    def __init__(self) -> None:
-        self._asked = False
 
-    def __call__(self) -> bool:
-        """Say whether one has come."""
-        return self._asked
-
-    def heed(self, *_: object) -> None:
-        """Remember that one has come. No more, for it may interrupt anything, a line of the log too."""
-        self._asked = True
-
-
-def _heed_signals(stack: ExitStack) -> tuple[Signals, socket.socket]:
-    """SIGTERM, SIGINT and SIGHUP set a flag; these and SIGCHLD make the wake-up socket readable, which ends a poll."""
-    asked = Signals()
-    receiver, sender = socket.socketpair()
-    for end in (receiver, sender):
-        end.setblocking(False)
-        stack.callback(end.close)
-    signal.signal(signal.SIGTERM, asked.heed)
-    signal.signal(signal.SIGINT, asked.heed)
-    # A terminal that closes sends this one, unless `nohup` forbade it.
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, asked.heed)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    stack.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False))
-    return asked, receiver
+def _rest(failure: Exception, asked_to_stop: Signals) -> None:
+    """Wait under a service manager, which starts us again at once: what is missing seldom comes within a second."""
+    if not managed():
+        return
+    log.error("%s; next try in %d s", failure, RETRY_S)
+    notify(f"STATUS=next try within {RETRY_S} s, for {failure}")
+    until = time.monotonic() + RETRY_S
+    while time.monotonic() < until:
+        if asked_to_stop():
+            raise Stopped
+        time.sleep(START_POLL_S)
 
 
 def _server(stack: ExitStack, settings: Settings, asked_to_stop: Signals, wakeup: socket.socket) -> Server:
@@ -223,22 +217,8 @@ def _wait_for_worker(pool: Pool, asked_to_stop: Signals) -> int:
         if asked_to_stop():
             raise Stopped
         if pool.failure is not None:
-            _rest(pool.failure, asked_to_stop)
             raise pool.failure
         if select.select([pool], [], [], START_POLL_S)[0]:
             pool.receive()
         pool.tick()
     return pool.ready.dim
-
-
-def _rest(failure: BackendUnavailableError, asked_to_stop: Signals) -> None:
-    """Wait under a service manager, which starts us again at once: what is missing seldom comes within a second."""
-    if not managed():
-        return
-    log.error("%s; next try in %d s", failure, RETRY_S)
-    notify(f"STATUS=next try within {RETRY_S} s, for {failure}")
-    until = time.monotonic() + RETRY_S
-    while time.monotonic() < until:
-        if asked_to_stop():
-            raise Stopped
-        time.sleep(START_POLL_S)

@@ -218,14 +218,28 @@ def test_an_engine_that_cannot_start_is_said_in_one_line(short_folder):
     assert last.startswith("reidd: no backend runs TENSOR_RT/DEFAULT here")
 
 
-def test_under_a_service_manager_it_rests_before_an_engine_that_cannot_start_is_tried_again(short_folder):
-    config = short_folder / "reidd.toml"
-    config.write_text('[[engines]]\nengine = "TENSOR_RT"\n')
+def no_engine(folder):
+    (folder / "reidd.toml").write_text('[[engines]]\nengine = "TENSOR_RT"\n')
+    return "no backend runs TENSOR_RT/DEFAULT here"
+
+
+def a_store_that_cannot_be_read(folder):
+    (folder / "reidd.toml").touch()
+    (folder / "state").mkdir()
+    (folder / "state" / places.STORE).write_bytes(b"no database" * 1000)
+    return f"the gallery store '{folder}/state/{places.STORE}' is too damaged to read"
+
+
+@pytest.mark.parametrize("obstacle", [no_engine, a_store_that_cannot_be_read])
+def test_under_a_service_manager_it_rests_before_a_start_that_failed_is_tried_again(short_folder, obstacle):
+    why = obstacle(short_folder)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(short_folder / "notify"))
         manager.settimeout(30)
-        daemon = Daemon(short_folder, "--config", str(config), env={"NOTIFY_SOCKET": str(short_folder / "notify")})
-        assert manager.recv(1000).startswith(b"STATUS=next try within 30 s, for no backend runs TENSOR_RT/DEFAULT here")
+        env = {"NOTIFY_SOCKET": str(short_folder / "notify")}
+        daemon = Daemon(short_folder, "--config", str(short_folder / "reidd.toml"), env=env)
+        assert manager.recv(1000).decode().startswith(f"STATUS=next try within 30 s, for {why}")
+    assert daemon.workers() == []
     assert daemon.end() < 2.0
     assert daemon.process.returncode == 0
     assert "; next try in 30 s" in daemon.log.read_text()
