@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+import time
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ import msgspec
 import pytest
 from pools import HANG_S, LITE, STICK, pair_of, with_reserve
 
+from reidd.daemon.patience import Patience
 from reidd.errors import BackendError, BusyError, DeadlineError, ReiddError
 
 
@@ -31,6 +33,16 @@ def test_a_worker_that_is_killed_at_its_work_costs_no_request(rig, stick):
     os.kill(built.pids(STICK)[0], signal.SIGKILL)
     built.until(lambda: built.outcomes)
     assert pair_of(built.outcomes[0]) == LITE
+
+
+def test_a_worker_is_not_blamed_for_time_in_which_the_core_stood_still(rig, stick, monkeypatch):
+    built = with_reserve(rig(patience=Patience(1.0)))
+    stick.behave("slow 100")
+    built.pool.submit(built.job(within_s=100))
+    clock = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + 60)
+    built.until(lambda: built.outcomes)
+    assert (pair_of(built.outcomes[0]), built.shifts) == (STICK, [])
 
 
 def test_a_signal_that_has_no_name_ends_a_worker_and_nobody_else(rig):

@@ -22,6 +22,8 @@ from reidd.errors import BackendError, BackendUnavailableError, DeadlineError
 log = logging.getLogger(__name__)
 
 MAX_WAITING = 256
+AWAKE_S = 0.25
+"""So much of the time between two ticks counts for a worker: in more the core halted, and mostly the worker too."""
 
 
 class Pool:
@@ -52,6 +54,7 @@ class Pool:
         self._outcomes: list[Outcome] = []
         self._switch = Switch(self._crew)
         self._typical_s = 0.05
+        self._ticked = time.monotonic()
 
     def fileno(self) -> int:
         """What becomes readable when there is something to `receive`."""
@@ -115,8 +118,11 @@ class Pool:
     def tick(self) -> list[Outcome]:
         """Replace workers that died or hang, give up on jobs whose time is up, try better pairs again."""
         now = time.monotonic()
+        # A board that is short of memory halts for seconds, and `systemctl freeze` for as long as it likes.
+        halted_s, self._ticked = max(0.0, now - self._ticked - AWAKE_S), now
         self._crew.reap()
         for worker in self._crew:
+            worker.since = min(now, worker.since + halted_s)
             self._watch(worker, now)
         for job in self._line.expired(now):
             self._outcomes.append(Outcome(job, self._too_late()))
