@@ -4,6 +4,7 @@ import ctypes
 import logging
 import math
 import resource
+from contextlib import suppress
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -14,6 +15,9 @@ TCP_BYTES = 384 << 20
 """To decrypt the largest frame takes three more copies of it."""
 PER_INSTANCE_BYTES = 1024
 """What the core remembers of an instance beside its feature."""
+
+WORKERS_FIRST = 200
+"""Of the machine's memory, in thousandths, what a worker counts for beyond what it holds (proc(5), oom_score_adj)."""
 
 PR_SET_DUMPABLE = 4  # linux/prctl.h
 
@@ -32,6 +36,16 @@ def keep_private() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # A dump that is piped to a program, as systemd-coredump, ignores the limit (core(5)).
     ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def go_first() -> None:
+    """When memory runs out, have the kernel end this process and not the core, which has another take its place.
+
+    To be called before `keep_private`, which makes the file root's.
+    """
+    file = Path("/proc/self/oom_score_adj")
+    with suppress(OSError):
+        file.write_text(str(min(1000, int(file.read_text()) + WORKERS_FIRST)))
 
 
 def lift() -> None:

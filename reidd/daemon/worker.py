@@ -67,6 +67,7 @@ def _answer(service: ImageService, header: bytes, frames: list[bytes], enough_by
 
 def main() -> None:
     """Run as `python -m reidd.daemon.worker ORDERS`."""
+    memory.go_first()
     memory.keep_private()
     memory.lift()
     # OpenCV reads this once, when it is imported: the last line of defence behind our own look at the header. Not in an
