@@ -9,6 +9,7 @@ from galleries import change, features, opened
 
 from reidd.daemon.auditing import Unwritten
 from reidd.daemon.housekeeping import Housekeeping
+from reidd.daemon.recorder import Recorder
 from reidd.errors import GalleryError, StorageUnavailableError
 from reidd.gallery import Act, Check, Head, audit_pages
 from reidd.gallery.audit import written
@@ -183,9 +184,11 @@ class TestInTheStore:
             for _ in range(13):
                 with gallery.transaction():
                     gallery.note([FORGET])
-            housekeeping = Housekeeping(gallery, publisher=None, unwritten=Unwritten(), audit_days=1e6)
+            recorder = Recorder(gallery, service=None, unwritten=Unwritten())
+            housekeeping = Housekeeping(gallery, publisher=None, recorder=recorder, audit_days=1e6)
             for second in range(5):
-                housekeeping.tick(float(second), may_change=True)
+                housekeeping.tick(float(second))
+            recorder.close()
             assert len(gallery.audit_lines(0, 100)) <= 5 + 2
         assert flaw(*stored(tmp_path)) is None
 

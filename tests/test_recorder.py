@@ -174,3 +174,49 @@ def test_entries_of_the_log_that_a_failing_disk_refused_are_written_with_the_nex
     assert [act.what for act in unwritten.take()] == ["started", "expired"]
     unwritten.written()
     assert unwritten.take() == []
+
+
+def test_where_nothing_has_lived_its_time_the_disk_is_left_alone(recorder, gallery):
+    gallery.add(1, feature(1))
+    recorder.expire(publisher=None)
+    assert recorder.idle
+
+
+class TestExpiry:
+    class Publisher:
+        def __init__(self):
+            self.events = []
+            self.publish = self.events.append
+
+    @pytest.fixture
+    def gallery(self, tmp_path):
+        """A gallery with one instance, which has lived its time."""
+        now_s = [0.0]
+        with opened(tmp_path, clock_s=lambda: now_s[0]) as gallery:
+            gallery.set_ttl(1.0)
+            gallery.add(1, feature(1))
+            now_s[0] = 10.0
+            gallery.expire()
+            now_s[0] = 20.0
+            yield gallery
+
+    def test_what_has_lived_its_time_goes_when_the_disk_has_it_and_is_told(self, recorder, gallery):
+        publisher = self.Publisher()
+        recorder.expire(publisher)
+        assert (recorder.idle, gallery.reader.count(), publisher.events) == (False, 1, [])
+        assert wait_for(recorder) == []
+        assert (gallery.reader.count(), publisher.events[0].dropped) == (0, [1])
+
+    def test_what_the_disk_does_not_let_go_stays_until_the_next_attempt(self, recorder, gallery, monkeypatch):
+        def fails(*_, **__):
+            raise sqlite3.OperationalError("disk I/O error")
+
+        publisher = self.Publisher()
+        with monkeypatch.context() as failing:
+            failing.setattr(tables, "write", fails)
+            recorder.expire(publisher)
+            assert wait_for(recorder) == []
+        assert (recorder.idle, gallery.count(), publisher.events) == (True, 1, [])
+        recorder.expire(publisher)
+        wait_for(recorder)
+        assert gallery.count() == 0

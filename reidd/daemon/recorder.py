@@ -9,7 +9,9 @@ from itertools import groupby
 from reidd import protocol
 from reidd.daemon.auditing import Unwritten
 from reidd.daemon.batch import Batch, Errand, Settled
+from reidd.daemon.expiry import Expiry
 from reidd.daemon.forgets import Forgets
+from reidd.daemon.publisher import Publisher
 from reidd.errors import BusyError, DeadlineError, ReiddError, UnknownIdError
 from reidd.gallery import Draft, Gallery
 from reidd.service.gallery import GalleryService
@@ -29,7 +31,7 @@ class Recorder:
         self._forgets = Forgets()
         self._waiting: deque[Errand] = deque()
         self._waiting_bytes = 0
-        self._batch: Batch | None = None
+        self._batch: Batch | Expiry | None = None
         self._began, self._took_s = 0.0, 0.1
         self._thread = ThreadPoolExecutor(1, "recorder")
         self._writing: Future[None] | None = None
@@ -68,11 +70,12 @@ class Recorder:
         self._began = time.monotonic()
         settled = self.overdue()
         self._waiting = deque(errand for errand in self._waiting if self._allowed(errand, settled))
-        batch = Batch(self._next(), self._gallery, self._service, self._unwritten)
-        if not batch.draft:
-            return settled + batch.written()
-        self._batch, self._writing = batch, self._thread.submit(self._write, batch.draft)
-        return settled
+        return settled + self._have_written(Batch(self._next(), self._gallery, self._service, self._unwritten))
+
+    def expire(self, publisher: Publisher) -> None:
+        """Let go of instances that have lived their time, if any have; only while idle."""
+        self._began = time.monotonic()
+        self._have_written(Expiry(self._gallery, publisher, self._unwritten))
 
     def ended(self) -> list[Settled]:
         """Give what came of the batch that is under way; waits for its end."""
@@ -107,6 +110,12 @@ class Recorder:
             self._waiting.popleft()
         self._waiting_bytes = sum(map(_bytes, self._waiting))
         return errands
+
+    def _have_written(self, batch: Batch | Expiry) -> list[Settled]:
+        if not batch.draft:
+            return batch.written()
+        self._batch, self._writing = batch, self._thread.submit(self._write, batch.draft)
+        return []
 
     def _write(self, draft: Draft) -> None:
         try:

@@ -64,7 +64,7 @@ class Server:
         self._unwritten = Unwritten()
         self._unwritten.note(Act(who="daemon", what="started", keys=front.key_names))
         self._recorder = Recorder(gallery, self._service, self._unwritten)
-        self._housekeeping = Housekeeping(gallery, publisher, self._unwritten, audit_days)
+        self._housekeeping = Housekeeping(gallery, publisher, self._recorder, audit_days)
         self._started = time.monotonic()
         self._epoll = select.epoll()
         others = (publisher.feed, pool, self._recorder, wakeup)
@@ -117,7 +117,7 @@ class Server:
 
     def _tick(self, now: float) -> list[Outcome]:
         self._next_tick = now + TICK_S
-        self._housekeeping.tick(now, may_change=self._recorder.idle)
+        self._housekeeping.tick(now)
         # Fed by this loop, not by a thread, so that a hung loop gets us restarted.
         self._watchdog.feed(now)
         self._tell(self._recorder.overdue())
