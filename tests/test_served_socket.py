@@ -116,6 +116,16 @@ def test_while_there_is_no_room_for_another_the_loop_rests(served, path, dealer,
     assert come(served, 1)
 
 
+def test_however_often_there_is_no_room_it_is_said_now_and_then(served, path, monkeypatch, caplog):
+    monkeypatch.setattr(entrance, "REST_S", 0.0)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (0, 0))
+    for _ in range(3):
+        with client.connected(path) as refused:
+            serve(served, lambda refused=refused: select.select([refused], [], [], 0.01)[0])
+            assert not refused.recv(1)
+    assert len(caplog.records) == 1
+
+
 def test_who_holds_most_memory_is_cut_off_and_no_other(served, path, dealer):
     with greeted(served, path) as greedy:
         greedy.setblocking(False)

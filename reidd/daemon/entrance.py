@@ -9,6 +9,7 @@ import time
 log = logging.getLogger(__name__)
 
 REST_S = 1.0
+SAY_EVERY_S = 600.0
 
 
 class Entrance:
@@ -16,7 +17,7 @@ class Entrance:
 
     def __init__(self, listener: socket.socket, epoll: select.epoll):
         self.listener, self._epoll = listener, epoll
-        self._rests_until = math.inf
+        self._rests_until, self._silent_until = math.inf, 0.0
         listener.setblocking(False)
         epoll.register(listener, select.EPOLLIN)
 
@@ -31,14 +32,17 @@ class Entrance:
         except BlockingIOError:
             pass
         except OSError as error:
-            self.rest()
-            log.warning("a client could not come in: %s", error.strerror)
+            self.rest(f"a client could not come in: {error.strerror}")
         return None
 
-    def rest(self) -> None:
-        """Let nobody in for a while."""
+    def rest(self, reason: str) -> None:
+        """Let nobody in for a while, and say why, but not each time: it may go on for months."""
+        now = time.monotonic()
         self._epoll.unregister(self.listener)
-        self._rests_until = time.monotonic() + REST_S
+        self._rests_until = now + REST_S
+        if now >= self._silent_until:
+            self._silent_until = now + SAY_EVERY_S
+            log.warning("%s", reason)
 
     def wake(self) -> None:
         """End a rest that was long enough."""

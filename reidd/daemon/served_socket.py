@@ -140,8 +140,8 @@ class ServedSocket:
                 self._close(next(iter(self._silent.values())))
             if len(self._connections) >= most:
                 talk.close()
-                self._entrance.rest()
-                log.warning("a client was sent away, for %d are connected; raise LimitNOFILE= if that is right", most)
+                many = f"{most} are connected; raise LimitNOFILE= if that is right"
+                self._entrance.rest(f"a client was sent away, for {many}")
                 return
             self._welcome(talk)
 
