@@ -2,6 +2,8 @@
 
 import json
 import sqlite3
+import time
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -162,6 +164,18 @@ class TestInTheStore:
             assert [seq for seq, _ in gallery.audit_lines(0, 100)] == [6, 7]
         assert flaw(*stored(tmp_path)) is None
 
+    def test_what_was_written_before_the_clock_was_set_is_as_young_as_the_process(self, tmp_path, monkeypatch):
+        with opened(tmp_path) as gallery, closing(Recorder(gallery, service=None, unwritten=Unwritten())) as recorder:
+            note_daily(gallery, monkeypatch, 1.75e9, days=1)
+            housekeeping = Housekeeping(gallery, publisher=None, recorder=recorder, audit_days=30)
+            note_daily(gallery, monkeypatch, 1.75e9, days=1)
+            monkeypatch.setattr("time.time", lambda: 1.75e9 + 40 * 86_400)
+            housekeeping.tick(time.monotonic())
+            assert [seq for seq, _ in gallery.audit_lines(0, 100)] == [2, 3]
+            housekeeping.tick(time.monotonic() + 30 * 86_400)
+            assert [seq for seq, _ in gallery.audit_lines(0, 100)] == [3, 4]
+        assert flaw(*stored(tmp_path)) is None
+
     @pytest.mark.parametrize(
         "damaged", ["'x' || line", "CAST(x'ff' || line AS TEXT)", "5"], ids=["no entry", "no text", "a number"]
     )
@@ -184,11 +198,10 @@ class TestInTheStore:
             for _ in range(13):
                 with gallery.transaction():
                     gallery.note([FORGET])
-            recorder = Recorder(gallery, service=None, unwritten=Unwritten())
-            housekeeping = Housekeeping(gallery, publisher=None, recorder=recorder, audit_days=1e6)
-            for second in range(5):
-                housekeeping.tick(float(second))
-            recorder.close()
+            with closing(Recorder(gallery, service=None, unwritten=Unwritten())) as recorder:
+                housekeeping = Housekeeping(gallery, publisher=None, recorder=recorder, audit_days=1e6)
+                for second in range(5):
+                    housekeeping.tick(float(second))
             assert len(gallery.audit_lines(0, 100)) <= 5 + 2
         assert flaw(*stored(tmp_path)) is None
 

@@ -1,6 +1,7 @@
 """What the core does by itself now and then: the heartbeat, and letting go of what has been kept long enough."""
 
 import logging
+import math
 import time
 
 from reidd.daemon.publisher import Publisher
@@ -20,7 +21,8 @@ class Housekeeping:
 
     def __init__(self, gallery: Gallery, publisher: Publisher, recorder: Recorder, audit_days: float):
         self._gallery, self._publisher, self._recorder = gallery, publisher, recorder
-        self._audit_days, self._next_prune, self._next_expiry = audit_days, 0.0, 0.0
+        self._keep_audit_s, self._next_prune, self._next_expiry = audit_days * DAY_S, 0.0, 0.0
+        self._began_s, self._began_after = time.monotonic(), gallery.audit.seq
 
     def tick(self, now: float) -> None:
         """Do what it is time for; on a failing disk nothing goes until it works again."""
@@ -34,8 +36,10 @@ class Housekeeping:
     def _prune(self, now: float) -> None:
         self._next_prune = now + PRUNE_EVERY_S
         try:
-            # By the wall clock, the only one that knows days without power: one that is behind keeps them longer.
-            if self._gallery.prune_audit(older_than_s=time.time() - self._audit_days * DAY_S):
+            # By the wall clock, the only one that knows days without power. But a board that lay in a drawer begins
+            # with the time it was put there: what this process wrote before the clock was set is as young as it is.
+            young_after = self._began_after if now - self._began_s < self._keep_audit_s else math.inf
+            if self._gallery.prune_audit(older_than_s=time.time() - self._keep_audit_s, young_after=young_after):
                 self._next_prune = now
         except StorageUnavailableError as error:
             log.debug("nothing is pruned now: %s", error)

@@ -1,6 +1,7 @@
 """The audit log: who changed the gallery or took features out of it, in entries of which each holds the hash before."""
 
 import hashlib
+import math
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
@@ -70,10 +71,11 @@ def head_of(line: str) -> Head:
     return Head(_decoded(line).seq, hashlib.sha256(line.encode()).hexdigest())
 
 
-def older(lines: Iterable[str], than_s: float, surplus: int) -> Head | None:
+def older(lines: Iterable[str], than_s: float, surplus: int, *, young_after: float = math.inf) -> Head | None:
     """Find the latest of these entries, oldest first, up to which all are old or among the first `surplus`.
 
-    None while the oldest is too old by less than a day: saying so is an entry, too.
+    Those after the number `young_after` are not old, whatever their time says. None while the oldest is too old by
+    less than a day: saying so is an entry, too.
     """
     found = None
     for line in lines:
@@ -84,7 +86,7 @@ def older(lines: Iterable[str], than_s: float, surplus: int) -> Head | None:
                 slack_s = 0.0 if found else DAY_S
                 if entry.time < _CLOCK_S:
                     continue
-                if entry.time >= than_s - slack_s:
+                if entry.time >= than_s - slack_s or entry.seq > young_after:
                     break
             found = line
     return None if found is None else head_of(found)

@@ -1,5 +1,6 @@
 """A gallery that is open: its members, in shared memory for readers and on the disk for ever."""
 
+import math
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -117,16 +118,17 @@ class Gallery(Members):
         """Give numbered entries of the audit log, oldest first; none for a gallery without a store."""
         return self._store.audit_lines(after, limit) if self._store is not None else []
 
-    def prune_audit(self, *, older_than_s: float) -> bool:
+    def prune_audit(self, *, older_than_s: float, young_after: float = math.inf) -> bool:
         """Let go of entries from before a time, or beyond `MAX_ENTRIES`, and say so in the log itself.
 
-        Not of too many at once; returns whether there may be more.
+        Those after the number `young_after` are not old, whatever their time says. Not of too many at once; returns
+        whether there may be more.
         """
         if self._store is None:
             return False
         oldest = self._store.audit_lines(0, _PRUNED_AT_ONCE)
         surplus = self._ledger.audit.seq - MAX_ENTRIES
-        last = older((line for _, line in oldest), older_than_s, surplus)
+        last = older((line for _, line in oldest), older_than_s, surplus, young_after=young_after)
         if last is None:
             return False
         with self.transaction():
