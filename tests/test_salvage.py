@@ -1,5 +1,8 @@
 """A damaged store is noticed, and what is whole serves."""
 
+import sqlite3
+from contextlib import closing
+
 import numpy as np
 import pytest
 from galleries import DIM, change, feature, features, held, labels_of, opened
@@ -7,6 +10,16 @@ from galleries import DIM, change, feature, features, held, labels_of, opened
 from reidd.errors import GalleryError
 from reidd.gallery import Act
 from reidd.gallery.contents import instance_crc
+
+
+def wipe(store, table):
+    """Make zeros of the page that a table begins with."""
+    with closing(sqlite3.connect(store)) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    with store.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(bytes(size))
 
 
 class TestDamage:
@@ -34,6 +47,22 @@ class TestDamage:
         with opened(tmp_path) as gallery:
             assert "instance 2 is not a unit vector" in gallery.damage
             assert [number for number, _ in held(gallery)] == [1]
+
+    @pytest.mark.parametrize("table", ["audit", "answers"])
+    def test_damage_where_each_change_is_noted_does_not_have_all_of_them_refused(self, tmp_path, table):
+        def enrol(gallery, id):
+            with gallery.transaction():
+                gallery.add(id, feature(id))
+                gallery.keep_answer(b"key", b"answer")
+                gallery.note([Act(who="local", what="add_to_gallery", id=id)])
+
+        with opened(tmp_path) as gallery:
+            enrol(gallery, 1)
+        wipe(tmp_path / "gallery.sqlite", table)
+        with opened(tmp_path) as gallery:
+            assert "malformed" in gallery.damage[0]
+            enrol(gallery, 2)
+            assert gallery.ids() == [1, 2]
 
     def test_a_missing_row_is_noticed(self, tmp_path):
         with opened(tmp_path) as gallery:

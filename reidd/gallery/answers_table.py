@@ -34,6 +34,11 @@ def write(connection: sqlite3.Connection, answers: Mapping[bytes, bytes | None])
     connection.executemany("DELETE FROM answers WHERE key = ?", taken_back)
 
 
+def reach_end(connection: sqlite3.Connection) -> None:
+    """Go to where the next answer will be written. Raises sqlite3.DatabaseError when damage lies on the way."""
+    connection.execute("SELECT max(number) FROM answers").fetchone()
+
+
 def recent(connection: sqlite3.Connection, within_s: float) -> dict[bytes, bytes]:
     """Read the whole ones of the last seconds. By the wall clock, as nothing else outlives a process.
 

@@ -46,6 +46,11 @@ def lines(connection: sqlite3.Connection, after: int, limit: int) -> list[tuple[
     return list(_as_text(connection.execute(f"{_LINES} WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit))))
 
 
+def reach_end(connection: sqlite3.Connection) -> None:
+    """Go to where the next entry will be written. Raises sqlite3.DatabaseError when damage lies on the way."""
+    connection.execute("SELECT max(seq) FROM audit").fetchone()
+
+
 def readable(connection: sqlite3.Connection) -> list[tuple[int, str]]:
     """Give what can be read of a damaged log, oldest first."""
     found: list[tuple[int, str]] = []
