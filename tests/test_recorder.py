@@ -1,5 +1,6 @@
 """Changes go to the disk batch by batch, in a thread, and are answered when they are there."""
 
+import json
 import select
 import sqlite3
 import time
@@ -206,6 +207,12 @@ class TestExpiry:
         assert (recorder.idle, gallery.reader.count(), publisher.events) == (False, 1, [])
         assert wait_for(recorder) == []
         assert (gallery.reader.count(), publisher.events[0].dropped) == (0, [1])
+
+    def test_that_it_went_is_noted_in_the_transaction_it_went_in(self, recorder, gallery):
+        recorder.expire(self.Publisher())
+        wait_for(recorder)
+        ((_, line),) = gallery.audit_lines(0, 10)
+        assert json.loads(line)["acts"] == [{"who": "daemon", "what": "expired", "id": 1, "dropped": 1}]
 
     def test_what_the_disk_does_not_let_go_stays_until_the_next_attempt(self, recorder, gallery, monkeypatch):
         def fails(*_, **__):

@@ -3,7 +3,6 @@
 import logging
 from collections import Counter
 
-from reidd.daemon.auditing import Unwritten
 from reidd.daemon.batch import Settled
 from reidd.daemon.publisher import Publisher
 from reidd.errors import ReiddError
@@ -16,18 +15,18 @@ log = logging.getLogger(__name__)
 class Expiry:
     """What a `Batch` is, for what nobody asked for."""
 
-    def __init__(self, gallery: Gallery, publisher: Publisher, unwritten: Unwritten):
-        """Let go of them, as a draft for the disk."""
-        self._publisher, self._unwritten = publisher, unwritten
+    def __init__(self, gallery: Gallery, publisher: Publisher):
+        """Let go of them, and note it, as a draft for the disk."""
+        self._publisher = publisher
         with gallery.draft() as self.draft:
             self._dropped = gallery.expire().dropped
+            if gone := Counter(id for _, id in self._dropped):
+                gallery.note([Act(who="daemon", what="expired", id=id, dropped=n) for id, n in gone.items()])
 
     def written(self) -> list[Settled]:
-        """Show readers, the audit log and subscribers that they are gone."""
+        """Show readers and subscribers that they are gone."""
         self.draft.show()
         if self._dropped:
-            gone = Counter(id for _, id in self._dropped)
-            self._unwritten.note(*(Act(who="daemon", what="expired", id=id, dropped=n) for id, n in gone.items()))
             self._publisher.publish(Event(type="expired", dropped=[instance for instance, _ in self._dropped]))
         return []
 

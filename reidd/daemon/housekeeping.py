@@ -6,7 +6,7 @@ import time
 
 from reidd.daemon.publisher import Publisher
 from reidd.daemon.recorder import Recorder
-from reidd.errors import StorageUnavailableError
+from reidd.errors import GalleryError, StorageUnavailableError
 from reidd.gallery import Gallery
 from reidd.gallery.audit import DAY_S
 
@@ -43,3 +43,5 @@ class Housekeeping:
                 self._next_prune = now
         except StorageUnavailableError as error:
             log.debug("nothing is pruned now: %s", error)
+        except GalleryError as error:
+            log.warning("old entries of the audit log stay, for it cannot be read: %s", error)

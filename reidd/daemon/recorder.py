@@ -75,7 +75,7 @@ class Recorder:
     def expire(self, publisher: Publisher) -> None:
         """Let go of instances that have lived their time, if any have; only while idle."""
         self._began = time.monotonic()
-        self._have_written(Expiry(self._gallery, publisher, self._unwritten))
+        self._have_written(Expiry(self._gallery, publisher))
 
     def ended(self) -> list[Settled]:
         """Give what came of the batch that is under way; waits for its end."""

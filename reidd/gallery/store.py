@@ -131,7 +131,7 @@ class Store:
             seal(self._path)
 
     def audit_lines(self, after: int, limit: int) -> list[tuple[int, str]]:
-        """Give entries of the audit log after a number, oldest first. Raises StorageUnavailableError."""
+        """Give entries of the audit log after a number, oldest first. Raises GalleryError, which says why it cannot."""
         try:
             return audit_table.lines(self._open_connection(), after, limit)
         except tables.Error as error:
