@@ -27,7 +27,7 @@ from reidd.daemon.retries import WINDOW_S, Repeat, Retries, key_of
 from reidd.daemon.rights import check, coarse_reply, may_see_scores
 from reidd.daemon.served_socket import Message
 from reidd.daemon.status import status
-from reidd.errors import BackendError, BusyError, ReiddError, RequestError
+from reidd.errors import BackendError, BusyError, ReiddError, RequestError, UnknownIdError
 from reidd.gallery import Act, Gallery
 from reidd.model import ModelConfig
 from reidd.service import Answer
@@ -202,7 +202,9 @@ class Server:
         """Tell clients what came of what they asked of the gallery; what was changed is on the disk."""
         for errand, answer in settled:
             if isinstance(answer, ReiddError):
-                self._fail(errand.caller, errand.request.request, answer)
+                # A repeat of what failed is tried anew, but not of what came too late for a forgotten id.
+                final = isinstance(errand.request, protocol.AddToGallery) and isinstance(answer, UnknownIdError)
+                self._fail(errand.caller, errand.request.request, answer, final=final)
                 continue
             if isinstance(answer.reply, protocol.RowsReply) and answer.reply.instances:
                 self._unwritten.note(act(errand.caller, errand.request, answer.reply))
@@ -228,9 +230,9 @@ class Server:
         for event in answer.events:
             self._publisher.publish(event, asked=asked)
 
-    def _fail(self, caller: Caller, request: str, error: ReiddError) -> None:
+    def _fail(self, caller: Caller, request: str, error: ReiddError, *, final: bool = False) -> None:
         reply = protocol.encode(protocol.failed(error, request))
-        for one in (caller, *self._retries.finished(caller.retry, None, time.monotonic())):
+        for one in (caller, *self._retries.finished(caller.retry, reply if final else None, time.monotonic())):
             self._front.reply(one, [reply])
 
     def _status(self, request: protocol.Status, caller: Caller) -> protocol.StatusReply:

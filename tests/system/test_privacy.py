@@ -120,6 +120,23 @@ def test_an_enrolment_under_way_does_not_bring_back_whom_it_forgets(client, shar
     assert refused and "forgotten after this was asked" in refused[0]
 
 
+def test_neither_does_a_repeat_of_one_that_was_refused_for_that(client, shared_daemon, image):
+    picture = cv2.imencode(".png", image)[1].tobytes()
+    enrolment = protocol.AddToGallery(
+        request=f"late {time.monotonic_ns()}", id=8, parts=[protocol.Encoded()] * 64, deadline_ms=10_000
+    )
+    with zmq.Context() as context, context.socket(zmq.DEALER) as sender:
+        sender.linger = 0
+        sender.connect(shared_daemon.endpoint)
+        for step in ("first", "repeat"):
+            sender.send_multipart([b"", protocol.encode(enrolment), *[picture] * 64])
+            while step == "first" and not sender.poll(20):
+                client.forget(8)
+            assert sender.poll(10_000)
+            assert b'"unknown-id"' in sender.recv_multipart()[1]
+    assert client.count(8) == 0
+
+
 def test_every_change_and_every_way_out_is_in_the_log_with_who_did_it(daemon, image, short_folder):
     with daemon.client() as client:
         client.add_to_gallery([image, image], 1)
