@@ -159,6 +159,23 @@ def test_what_was_asked_before_a_forget_enrols_nobody_after_it(recorder, gallery
     assert any(isinstance(answer, UnknownIdError) for answer in settled) is not bool(held)
 
 
+@pytest.mark.parametrize("op", [protocol.Merge, protocol.Rename])
+@pytest.mark.parametrize(("after_s", "held"), [(-0.1, []), (0.1, [7])], ids=["by her old number", "somebody new"])
+def test_what_was_asked_before_an_id_became_the_forgotten_one_enrols_nobody_either(
+    recorder, gallery, op, after_s, held
+):
+    gallery.add(7, feature(1))
+    if op is protocol.Merge:
+        gallery.add(9, feature(2))
+    now = time.monotonic()
+    recorder.ask(asked(op(id=7, into_id=9), now))
+    recorder.ask(asked(protocol.Forget(id=9), now + 0.2))
+    recorder.ask(asked(protocol.AddToGallery(id=7, parts=[protocol.Encoded()]), now + after_s))
+    recorder.begin()
+    wait_for(recorder)
+    assert gallery.ids() == held
+
+
 def test_no_more_wait_than_there_is_room_for(recorder):
     for id in range(MAX_WAITING):
         recorder.ask(addition(id))

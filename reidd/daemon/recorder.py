@@ -128,6 +128,8 @@ class Recorder:
         match errand.request:
             case protocol.Forget(id=id):
                 self._forgets.note([id], errand.caller.asked)
+            case protocol.Rename(id=id, into_id=into_id) | protocol.Merge(id=id, into_id=into_id):
+                self._forgets.note_move(id, into_id, errand.caller.asked)
             case protocol.AddToGallery(id=id) if self._forgets.overtook(id, errand.caller.asked):
                 error = UnknownIdError(f"id {id} was forgotten after this was asked; ask again to enrol it anew")
                 settled.append((errand, error))
