@@ -50,6 +50,15 @@ class TestTimeToLive:
             assert self.live(gallery, clock, 50) == [(2, 2)]
             assert gallery.count() == 0
 
+    def test_who_looks_before_it_is_time_asks_no_id(self, clock, monkeypatch):
+        with self.opened(clock) as gallery:
+            gallery.set_ttl(1000)
+            gallery.add(1, feature(1))
+            with monkeypatch.context() as asked:
+                asked.setattr(gallery._edit, "_ttls_s", None)
+                assert self.live(gallery, clock, 15) == []
+            assert self.live(gallery, clock, 1030) == [(1, 1)]
+
     def test_a_time_to_live_is_taken_back_and_the_clock_goes_on(self, clock):
         with self.opened(clock) as gallery:
             gallery.set_ttl(1000)

@@ -7,7 +7,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from reidd.errors import GalleryError, UnknownIdError
-from reidd.gallery.aging import FINEST_S, Ages, interval_s
+from reidd.gallery.aging import Ages, interval_s
 from reidd.gallery.changes import Delta, Forgotten, Identity
 from reidd.gallery.index import Index
 from reidd.gallery.ledger import Ledger
@@ -80,7 +80,8 @@ class Editor:
     def expire(self, now_s: float) -> list[tuple[int, int]]:
         """Let go of what has lived its time, when it is time to look; returns `(instance, id)` of each."""
         ages = self._index.ages
-        if now_s - ages.clock_s < FINEST_S:
+        shortest_s = self._shortest_ttl_s()
+        if shortest_s is None or now_s - ages.clock_s < interval_s([shortest_s]):
             return []
         ttls_s = self._ttls_s()
         if not ttls_s or now_s - ages.clock_s < interval_s(ttls_s.values()):
@@ -104,6 +105,11 @@ class Editor:
 
     def _feature(self, number: int) -> np.ndarray:
         return np.frombuffer(self._ledger.stored(number).feature, np.float32)
+
+    def _shortest_ttl_s(self) -> float | None:
+        """Give a time that nobody's time to live is below: to ask each id takes a large gallery long."""
+        own_s = (known.ttl_s for known in self._index.identities.values())
+        return min((ttl_s for ttl_s in (self._index.ages.ttl_s, *own_s) if ttl_s is not None), default=None)
 
     def _ttls_s(self) -> dict[int, float]:
         """Give the time to live of every id that has one: its own, or unless it is pinned the gallery's."""
