@@ -1,6 +1,7 @@
 """The service manager is told, if it listens; nobody waits for it."""
 
 import logging
+import resource
 import socket
 import time
 from contextlib import suppress
@@ -33,3 +34,13 @@ def test_one_that_takes_nothing_any_more_holds_up_nobody(manager, caplog):
         notify("WATCHDOG=1")
     assert time.monotonic() - start < 3
     assert "was not told WATCHDOG=1: timed out" in caplog.text
+
+
+def test_without_a_file_left_to_tell_it_by_the_daemon_goes_on(manager, caplog):
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        notify("WATCHDOG=1")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert "was not told WATCHDOG=1: Too many open files" in caplog.text

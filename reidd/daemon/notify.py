@@ -20,15 +20,15 @@ def notify(state: str) -> None:
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-        # The loop waits for nobody, but for a moment: without READY=1 the service would not have started.
-        channel.settimeout(TOLD_WITHIN_S)
-        try:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+            # The loop waits for nobody, but for a moment: without READY=1 the service would not have started.
+            channel.settimeout(TOLD_WITHIN_S)
             # A leading @ stands for the zero byte of an abstract address.
             channel.connect("\0" + address[1:] if address.startswith("@") else address)
             channel.send(state.encode())
-        except OSError as error:
-            log.warning("the service manager was not told %s: %s", state, error.strerror or error)
+    except OSError as error:
+        log.warning("the service manager was not told %s: %s", state, error.strerror or error)
 
 
 class Watchdog:
