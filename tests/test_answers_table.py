@@ -3,7 +3,7 @@
 import sqlite3
 
 import pytest
-from galleries import feature, opened
+from galleries import change, feature, opened
 
 from reidd.errors import StorageUnavailableError
 from reidd.gallery import answers_table, tables
@@ -29,6 +29,16 @@ def test_an_old_answer_is_not_and_one_from_before_the_clock_fell_back_is(tmp_pat
         now_ns = answers_table.time.time_ns()
         monkeypatch.setattr(answers_table.time, "time_ns", lambda: now_ns + later_s * 10**9)
         assert len(gallery.answers(60)) == found
+
+
+def test_an_answer_is_found_in_what_is_salvaged_of_a_damaged_store(tmp_path):
+    with opened(tmp_path) as gallery:
+        add(gallery, b"a")
+        add(gallery, b"b", b"other")
+    change(tmp_path, "UPDATE instances SET feature = zeroblob(32) WHERE instance = 1")
+    for damage in (True, False):
+        with opened(tmp_path) as gallery:
+            assert (bool(gallery.damage), gallery.answers(60)) == (damage, {b"a": b"reply", b"b": b"other"})
 
 
 def test_an_answer_goes_with_a_change_that_is_taken_back(tmp_path, monkeypatch):

@@ -2,7 +2,6 @@
 
 import logging
 import sqlite3
-from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from reidd.errors import StorageUnavailableError
 from reidd.gallery import answers_table, audit_table, disk, store_file, tables
+from reidd.gallery.answers_table import Row
 from reidd.gallery.changes import Delta
 from reidd.gallery.cipher import Cipher
 from reidd.gallery.contents import Contents
@@ -71,8 +71,9 @@ class Store:
             contents = tables.read(self._open_connection(), self._dim, self._cipher, room)
             if contents.damage:
                 lines = audit_table.readable(self._open_connection())
+                answers = answers_table.readable(self._open_connection())
                 self._disconnect()
-                kept = replace_damaged(self._path, lambda path: self._write_new(path, contents, lines))
+                kept = replace_damaged(self._path, lambda path: self._write_new(path, contents, lines, answers))
                 self._connection = self._connect()
                 contents = contents._replace(damage=(*contents.damage, f"the damaged store is kept as {str(kept)!r}"))
             elif self._changed_meanwhile:
@@ -240,7 +241,9 @@ class Store:
             self._claim(connection)
             return tables.read(connection, self._dim, self._cipher, room)
 
-    def _write_new(self, path: Path, contents: Contents, lines: Sequence[tuple[int, str]]) -> None:
+    def _write_new(self, path: Path, contents: Contents, lines: list[tuple[int, str]], answers: list[Row]) -> None:
         with closing(tables.connect(path)) as connection:
             tables.write_new(connection, contents, self._ours, lines, self._configured)
+            with tables.transaction(connection):
+                answers_table.write_all(connection, answers)
             tables.empty_log(connection)
