@@ -82,6 +82,35 @@ class TestDamage:
             assert gallery.damage
             assert labels_of(gallery) == {}
 
+    # One flipped bit of the file makes such a text of most that there are.
+    def test_a_label_that_is_no_text_any_more_takes_no_other_along(self, tmp_path):
+        with opened(tmp_path) as gallery:
+            for id in (1, 2, 3):
+                gallery.add(id, feature(id))
+                gallery.set_label(id, f"eve {id}")
+        change(tmp_path, "UPDATE identities SET label = CAST(x'e5' || label AS TEXT) WHERE id = 2")
+        with opened(tmp_path) as gallery:
+            assert labels_of(gallery) == {1: "eve 1", 3: "eve 3"}
+            assert gallery.damage and "eve" not in str(gallery.damage)
+
+    def test_neither_does_a_note_of_who_was_forgotten(self, tmp_path):
+        with opened(tmp_path) as gallery:
+            for id in (1, 2, 3):
+                gallery.forget(id)
+        change(tmp_path, "UPDATE forgotten SET what = CAST(x'e5' || what AS TEXT) WHERE id = 2")
+        with opened(tmp_path) as gallery:
+            assert list(gallery.forgotten()) == [1, 3]
+
+    @pytest.mark.parametrize("key", ["state", "ages", "audit"])
+    def test_a_note_that_is_no_text_any_more_keeps_no_gallery_closed(self, tmp_path, key):
+        with opened(tmp_path) as gallery:
+            gallery.add(1, features(3))
+            with gallery.transaction():
+                gallery.note([Act(who="local", what="add_to_gallery", id=1)])
+        change(tmp_path, f"UPDATE meta SET value = CAST(x'e5' || value AS TEXT) WHERE key = '{key}'")
+        with opened(tmp_path) as gallery:
+            assert gallery.count() == 3
+
     def test_a_lost_counter_never_gives_a_number_twice(self, tmp_path):
         with opened(tmp_path) as gallery:
             gallery.add(1, features(3))

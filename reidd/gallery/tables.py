@@ -4,6 +4,7 @@ import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -46,6 +47,8 @@ CREATE TABLE IF NOT EXISTS instances (
 def connect(path: Path) -> sqlite3.Connection:
     """Open or create a store's file, for this process alone, with every commit synced."""
     connection = sqlite3.connect(path, isolation_level=None, timeout=0, check_same_thread=False)
+    # One flipped bit may leave a text that is none: by its checksum it is found then, and the others are read.
+    connection.text_factory = partial(str, encoding="utf-8", errors="replace")
     try:
         # Three rows of 512 values a page; of 4 KiB only one would fit, and half of the disk would be gaps.
         connection.execute("PRAGMA page_size=8192")
