@@ -1,5 +1,8 @@
 """What is forgotten is gone, and no backup brings it back by itself."""
 
+import shutil
+import sqlite3
+
 import numpy as np
 import pytest
 from galleries import SPACE, change, feature, features, held, labels_of, opened, pinned_of, retention_of
@@ -52,6 +55,24 @@ def test_a_feature_is_nowhere_in_the_files_even_when_others_are_added_in_the_sam
         gallery.add(4, feature(51))
     content = b"".join(file.read_bytes() for file in tmp_path.iterdir() if file.is_file())
     assert stays in content
+    assert [row for row in gone if row in content] == []
+
+
+def test_nor_is_it_in_those_of_the_next_process_when_this_one_is_killed_right_after(gallery, tmp_path, monkeypatch):
+    def killed(connection):
+        raise sqlite3.OperationalError("the log could not be written back")
+
+    gone = [row.tobytes() for row in gallery.reader.rows().features[:3]]
+    after = tmp_path / "after"
+    after.mkdir()
+    with monkeypatch.context() as killing:
+        killing.setattr("reidd.gallery.tables.empty_log", killed)
+        gallery.forget(1)
+        for file in tmp_path.glob("gallery.sqlite*"):
+            shutil.copy(file, after)
+    assert [row for row in gone if row in (after / "gallery.sqlite-wal").read_bytes()] == gone
+    with opened(after, capacity=100):
+        content = b"".join(file.read_bytes() for file in after.iterdir())
     assert [row for row in gone if row in content] == []
 
 

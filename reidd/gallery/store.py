@@ -224,14 +224,13 @@ class Store:
         self._cipher = cipher_of(self._path, meta, self._ours, self._ciphers)
 
     def _encrypt(self, connection: sqlite3.Connection) -> None:
-        """Have the file written with the configured key, if there is one."""
-        if self._configured is None:
-            return
-        if self._cipher is not self._configured:
+        """Have the file written with the configured key, if there is one, and nothing of before left in the log."""
+        if self._configured is not None and self._cipher is not self._configured:
             log.info("the gallery store %s is being encrypted with the configured key", self._path)
             rekey(connection, self._dim, was=self._cipher, now=self._configured)
             self._cipher = self._configured
-        # Until then what was there before is in the file; a crash may have come in between. A full disk may forbid it.
+        # Until then what was there before is in the file, and what was forgotten in the log; a crash may have come in
+        # between. A full disk may forbid it.
         with suppress(sqlite3.Error):
             tables.empty_log(connection)
 
