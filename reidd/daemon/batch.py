@@ -1,8 +1,9 @@
 """What the core is asked of the gallery while the disk takes the batch before: one transaction, so one sync."""
 
 import logging
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -10,7 +11,6 @@ import numpy as np
 from reidd import protocol
 from reidd.daemon.auditing import Unwritten, act
 from reidd.daemon.envelope import Caller
-from reidd.daemon.jobs import Outcome
 from reidd.errors import ReiddError
 from reidd.gallery import Gallery, Head
 from reidd.service import Answer
@@ -27,8 +27,8 @@ class Errand(NamedTuple):
     until: float
     """When its deadline passes, on the monotonic clock."""
     features: np.ndarray | None = None
-    outcome: Outcome | None = None
-    """How a network got the features, if one had to."""
+    pair: Mapping[str, Any] = MappingProxyType({})
+    """The fields that say which pair made the features, if a network did. Not the images: the disk may take long."""
 
 
 Settled = tuple[Errand, Answer | ReiddError]
@@ -69,8 +69,8 @@ class Batch:
     def _attempted(self, errand: Errand) -> Answer | ReiddError:
         try:
             answer = self._service.answer(errand.request, errand.features)
-            if errand.outcome is not None:
-                answer = _with_pair(answer, errand.outcome)
+            if errand.pair:
+                answer = _with_pair(answer, errand.pair)
             if errand.caller.retry:
                 self._gallery.keep_answer(errand.caller.retry, protocol.encode(answer.reply))
             return answer
@@ -89,11 +89,8 @@ class Batch:
         return answer._replace(reply=receipt)
 
 
-def _with_pair(answer: Answer, outcome: Outcome) -> Answer:
-    """Say which pair made the features, if a network did."""
-    if not outcome.job.request.images:
-        return answer
-    pair = outcome.pair_fields
+def _with_pair(answer: Answer, pair: Mapping[str, Any]) -> Answer:
+    """Say which pair made the features."""
     events = [msgspec.structs.replace(e, **pair) if e.type == "added" else e for e in answer.events]
     return Answer(msgspec.structs.replace(answer.reply, **pair), answer.frames, tuple(events))
 

@@ -20,7 +20,8 @@ def answer_or_errand(outcome: Outcome, reply: Sequence[bytes], labelled: Labelle
     header, *frames = reply
     match protocol.decode_reply(header):
         case protocol.Array() as array if isinstance(job.request, protocol.AddToGallery):
-            return Errand(job.caller, job.request, job.until, float32_rows(array.shape, frames[0]), outcome)
+            pair = outcome.pair_fields if job.request.images else {}
+            return Errand(job.caller, job.request, job.until, float32_rows(array.shape, frames[0]), pair)
         case protocol.Array() as array:
             return Answer(replace(array, **outcome.pair_fields), tuple(frames))
         case protocol.Results() as results:
