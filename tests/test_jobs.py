@@ -52,6 +52,15 @@ def test_clients_of_this_machine_and_of_tcp_are_not_mistaken_for_each_other():
     assert [line.next() for _ in range(3)] == [far[0], near, far[1]]
 
 
+def test_headers_count_too_for_one_of_spaces_takes_as_much_memory_as_an_image():
+    line = Line(256)
+    header = bytes(1 << 20)
+    for number in range(MAX_WAITING_BYTES >> 20):
+        line.join(Job(Caller((b"%d" % number,)), job("").request, header, [], 10.0), retry_after_s=1)
+    (refused,) = line.join(job("another"), retry_after_s=1)
+    assert isinstance(refused.reply, BusyError)
+
+
 def test_a_full_line_says_when_to_try_again():
     line = Line(2)
     joined(line, "ab")

@@ -29,9 +29,9 @@ class Job:
     """The pairs whose workers were lost over it."""
 
     @cached_property
-    def frame_bytes(self) -> int:
+    def held_bytes(self) -> int:
         """How much memory it takes while it waits."""
-        return sum(map(len, self.frames))
+        return len(self.header) + sum(map(len, self.frames))
 
     @property
     def probes(self) -> int:
@@ -159,7 +159,7 @@ class Line:
         self._bytes += by * self._weight(job)
 
     def _weight(self, job: Job) -> int:
-        return max(job.frame_bytes, self._lightest_bytes)
+        return max(job.held_bytes, self._lightest_bytes)
 
     def _bytes_of(self, client: _Client) -> int:
         return sum(map(self._weight, self._turns.get(client, ())))
