@@ -11,15 +11,16 @@ from reidd.errors import GalleryError
 from reidd.gallery import Act
 from reidd.gallery.contents import instance_crc
 
+PAGE_BYTES = 8192
+
 
 def wipe(store, table):
     """Make zeros of the page that a table begins with."""
     with closing(sqlite3.connect(store)) as connection:
         (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
-        (size,) = connection.execute("PRAGMA page_size").fetchone()
     with store.open("r+b") as file:
-        file.seek((page - 1) * size)
-        file.write(bytes(size))
+        file.seek((page - 1) * PAGE_BYTES)
+        file.write(bytes(PAGE_BYTES))
 
 
 class TestDamage:
@@ -63,6 +64,23 @@ class TestDamage:
             assert "malformed" in gallery.damage[0]
             enrol(gallery, 2)
             assert gallery.ids() == [1, 2]
+
+    def test_of_a_damaged_log_both_ends_are_kept(self, tmp_path):
+        with opened(tmp_path) as gallery:
+            gallery.add(1, features(2))
+            for id in range(400):
+                with gallery.transaction():
+                    gallery.note([Act(who="local", what="set_label", id=id)])
+        store = tmp_path / "gallery.sqlite"
+        page = store.read_bytes().index(b'"seq":200,') // PAGE_BYTES
+        with store.open("r+b") as file:
+            file.seek(page * PAGE_BYTES)
+            file.write(bytes(PAGE_BYTES))
+        change(tmp_path, "UPDATE instances SET feature = zeroblob(32) WHERE instance = 2")
+        with opened(tmp_path) as gallery:
+            kept = [number for number, _ in gallery.audit_lines(0, 1000)]
+        assert (kept[0], kept[-1]) == (1, 400)
+        assert 300 < len(kept) < 400
 
     def test_a_missing_row_is_noticed(self, tmp_path):
         with opened(tmp_path) as gallery:

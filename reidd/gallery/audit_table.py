@@ -52,11 +52,15 @@ def reach_end(connection: sqlite3.Connection) -> None:
 
 
 def readable(connection: sqlite3.Connection) -> list[tuple[int, str]]:
-    """Give what can be read of a damaged log, oldest first."""
+    """Give what can be read of a damaged log, from both of its ends, oldest first."""
     found: list[tuple[int, str]] = []
+    latest: list[tuple[int, str]] = []
     with contextlib.suppress(sqlite3.Error):
         found.extend(_as_text(connection.execute(f"{_LINES} ORDER BY seq")))
-    return found
+    last = found[-1][0] if found else 0
+    with contextlib.suppress(sqlite3.Error):
+        latest.extend(_as_text(connection.execute(f"{_LINES} WHERE seq > ? ORDER BY seq DESC", (last,))))
+    return found + latest[::-1]
 
 
 def prune(connection: sqlite3.Connection, through: int) -> None:
