@@ -226,6 +226,8 @@ def obstacle(endpoint: str) -> str | None:
         try:
             probe.connect(str(path))
         except OSError as error:
+            if error.errno == errno.ECONNREFUSED and not path.is_socket():
+                return f"that is no socket; {_EXPECTED}"
             reasons = {
                 errno.ENOENT: f"there is no such socket; {_START}",
                 errno.ECONNREFUSED: f"the socket is there but nobody listens; {_START}",

@@ -31,6 +31,12 @@ GALLERY, QUERIES = places.sample_folder() / "gallery", places.sample_folder() / 
         (("watch", "nosuchtype"), 65, "identified"),
         (("watch", "redacted"), 65, "are sent"),
         (("load", __file__), 70, "reidd save"),
+        (("save", ""), 70, "name a file"),
+        (("save", "/"), 70, "name a file"),
+        (("identify", ""), 65, "is empty"),
+        (("status", "--endpoint", f"ipc://{GALLERY}"), 69, "no socket; expected ipc://"),
+        (("models", "verify", "--images", "/no/such"), 78, "no such folder"),
+        (("demo", GALLERY.parent / "queries"), 65, "/gallery"),
     ],
 )
 def test_an_error_is_one_line_and_an_exit_status(run, words, status, said):
@@ -39,6 +45,19 @@ def test_an_error_is_one_line_and_an_exit_status(run, words, status, said):
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("reidd: ")
     assert said in done.stderr
+
+
+@pytest.mark.parametrize("key", ["tcp", "tcp_analytics"])
+def test_an_address_that_is_none_is_told_by_its_key(run, tmp_path, key):
+    config = tmp_path / "reidd.toml"
+    config.write_text('tcp = "tcp://127.0.0.1:0"\n' if key != "tcp" else "")
+    with config.open("a") as file:
+        file.write(f'{key} = "0.0.0.0:7340"\n')
+    done = run("serve", "--config", config)
+    assert (done.returncode, done.stderr) == (
+        78,
+        f"reidd: {key}: address is '0.0.0.0:7340'; expected tcp://HOST:PORT\n",
+    )
 
 
 @pytest.mark.parametrize(

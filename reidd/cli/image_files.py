@@ -1,7 +1,8 @@
 """Images named on the command line: files, folders and globs."""
 
 import glob
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from reidd.errors import ImageError
@@ -17,6 +18,9 @@ def image_files(names: Iterable[str]) -> list[Path]:
     """
     found: list[Path] = []
     for name in names:
+        if not name:
+            # Else it were the present folder, where a shell's variable is not set.
+            raise ImageError("a name of an image is empty; expected files, folders or globs")
         path = Path(name)
         if path.is_dir():
             here = sorted(p for p in _entries(path) if p.suffix.lower() in SUFFIXES)
@@ -30,6 +34,15 @@ def image_files(names: Iterable[str]) -> list[Path]:
     return found
 
 
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Have an ImageError say which file it is about."""
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from None
+
+
 def _entries(folder: Path) -> list[Path]:
     try:
         return list(folder.iterdir())
@@ -38,8 +51,12 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def content(path: Path) -> bytes:
-    """The bytes of one image file; an ImageError names the file that cannot be read."""
+    """The bytes of one image file; an ImageError names the file that cannot be read, or is too large to be sent."""
+    from reidd.protocol import MAX_FRAME_BYTES
+
     try:
+        if (size := path.stat().st_size) > MAX_FRAME_BYTES:
+            raise ImageError(f"{path}: has {size} bytes; expected at most {MAX_FRAME_BYTES}: name a crop of the object")
         return path.read_bytes()
     except OSError as error:
         raise ImageError(f"{path}: cannot be read: {error.strerror}") from None

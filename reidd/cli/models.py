@@ -170,6 +170,8 @@ def _images(folder: Path | None) -> "list[np.ndarray]":
     from reidd.errors import ConfigError
 
     folder = folder or places.sample_folder()
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: there is no such folder; name one of {MIN_IMAGES} crops or more with --images")
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
     if len(files) < MIN_IMAGES:
         raise ConfigError(f"{folder}: holds {len(files)} JPEG or PNG files; expected {MIN_IMAGES} or more, to compare")

@@ -154,11 +154,16 @@ def watch(
 
 
 def _addresses(chosen: "Config") -> "Addresses | None":
-    from reidd.daemon.sockets import Addresses
+    from reidd.daemon.sockets import Addresses, host_and_port
     from reidd.errors import ConfigError
 
     if chosen.tcp_analytics and not chosen.tcp:
         raise ConfigError("tcp_analytics is set but tcp is not; set both")
+    for key, address in (("tcp", chosen.tcp), ("tcp_analytics", chosen.tcp_analytics)):
+        try:
+            host_and_port(address or "tcp://*:0")
+        except ConfigError as error:
+            raise ConfigError(f"{key}: {error}") from None
     return Addresses(chosen.tcp, chosen.tcp_analytics) if chosen.tcp else None
 
 

@@ -55,6 +55,8 @@ def save(
 
     Raises GalleryError when it cannot be written.
     """
+    if not path.name or path.is_dir():
+        raise GalleryError(f"cannot write the gallery file {str(path)!r}: it is a folder; name a file")
     content: dict[str, Any] = {
         "features": np.ascontiguousarray(rows.features, np.float32),
         "ids": np.ascontiguousarray(rows.ids, np.int64),
