@@ -237,8 +237,13 @@ def test_what_is_no_id_is_told_what_an_id_is(run, words):
     assert "is no id; an id is an integer of your choice from 0" in " ".join(done.stderr.split())
 
 
-def test_an_option_that_there_is_not_is_no_id(run):
-    assert "No such option: --foo" in run("add", "--foo", 1, "x.jpg").stderr
+@pytest.mark.parametrize(
+    "words",
+    ["add --foo 1 x.jpg", "add 1 -5.jpg", "identify -5.jpg", "limit -3 drop_oldest", "ttl -1d", "ttl -1", "save -1"],
+)
+def test_an_option_that_there_is_not_is_no_id(run, words):
+    done = run(*words.split())
+    assert (done.returncode, "No such option: -" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("group", [(), ("models",), ("keys",), ("bench",)])

@@ -20,11 +20,15 @@ class IdCommand(TyperCommand):
             raise
         except Exception as error:
             # Newer typers bring a click of their own, so the error is known by what it carries.
-            option = getattr(error, "option_name", "")
-            if option[1:].isdecimal():
-                negative = next(word for word in given if word.startswith(option))
-                raise typer.BadParameter(NONE.format(negative), ctx=ctx, param_hint="'ID'") from None
-            raise
+            option = getattr(error, "option_name", None)
+            negative = next((word for word in given if option and word.startswith(option)), "")[1:]
+            if not negative.isdecimal() or not self._takes_ids():
+                raise
+            raise typer.BadParameter(NONE.format(f"-{negative}"), ctx=ctx, param_hint="'ID'") from None
+
+    def _takes_ids(self) -> bool:
+        """Whether ids are among its arguments; `ttl` takes one with an option, `limit` takes none."""
+        return any(one.param_type_name == "argument" and one.metavar in ("ID", "INTO") for one in self.params)
 
 
 def id_given(text: str) -> int:
