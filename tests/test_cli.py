@@ -285,6 +285,24 @@ def test_the_demo_names_at_least_17_of_18_and_draws_them(start, tmp_path):
     assert len(frames) == right + strangers
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("bob.jpg", None, "bob.jpg: expected a name"),
+        ("1_b.jpg", b"hello", "1_b.jpg: image starts"),
+        (None, None, ".png"),
+    ],
+)
+def test_the_demo_says_what_is_wrong_with_a_folder_of_ones_own(run, tmp_path, name, content, said):
+    for there in ("gallery", "queries"):
+        (tmp_path / there).mkdir()
+        (tmp_path / there / "1_a.jpg").write_bytes((GALLERY / "1_f0050.jpg").read_bytes())
+    if name:
+        (tmp_path / "queries" / name).write_bytes(content or (GALLERY / "1_f0050.jpg").read_bytes())
+    done = run("demo", tmp_path, "--picture", tmp_path / "picture")
+    assert (done.returncode, len(done.stderr.splitlines()), said in done.stderr) == (65, 1, True)
+
+
 def test_an_id_is_forgotten_with_a_receipt_that_the_audit_log_holds(run, client, tmp_path):
     run("add", 1, f"{GALLERY}/1_*.jpg")
     run("add", 2, f"{GALLERY}/2_*.jpg")

@@ -36,8 +36,12 @@ def write_contact_sheet(path: Path, questions: Sequence["Question"]) -> None:
         "right of it: the nearest gallery crop of each of the three nearest ids, with its distance (0 to 1)",
         LINE,
     )
-    if not cv2.imwrite(str(path), np.vstack([legend, *rows])):
-        raise ImageError(f"{path}: cannot be written; choose another place with --picture")
+    try:
+        written = cv2.imwrite(str(path), np.vstack([legend, *rows]))
+    except cv2.error:  # no picture is written under such a name
+        written = False
+    if not written:
+        raise ImageError(f"{path}: cannot be written; name a .png file in another place with --picture")
 
 
 def _panel(question: "Question") -> np.ndarray:

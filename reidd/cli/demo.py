@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reidd.cli import show
+from reidd.cli.image_files import image_files, named
 from reidd.cli.question import Question
+from reidd.errors import ImageError
 
 if TYPE_CHECKING:
     from reidd.client import Client
@@ -44,7 +46,8 @@ def demo(
     with private_daemon(model) as client:
         heard = _Listener(client)
         for path in show.progress(gallery, "learning"):
-            client.add_to_gallery(path.read_bytes(), _true_id(path))
+            with named(path):
+                client.add_to_gallery(path.read_bytes(), _true_id(path))
         questions = [_ask(client, path, gallery) for path in show.progress(queries, "asking")]
         events = heard.until(len(gallery) + len(queries))
         pair = f"{client.engine}/{client.accelerator}"
@@ -91,9 +94,11 @@ class _Listener:
 
 
 def _crops(folder: Path) -> list[Path]:
-    from reidd.cli.image_files import image_files
-
-    return image_files([str(folder)])
+    files = image_files([str(folder)])
+    for file in files:
+        if not file.name.split("_")[0].isdecimal():
+            raise ImageError(f"{file}: expected a name that begins with an id, ID_*.jpg; id 0 is a stranger")
+    return files
 
 
 def _true_id(path: Path) -> int:
@@ -101,7 +106,8 @@ def _true_id(path: Path) -> int:
 
 
 def _ask(client: "Client", path: Path, gallery: Sequence[Path]) -> Question:
-    answer = client.re_id_image(path.read_bytes(), top_k=len(gallery))
+    with named(path):
+        answer = client.re_id_image(path.read_bytes(), top_k=len(gallery))
     # The matrix has one column per instance in order of age, which is the order they were enrolled in.
     nearest: dict[int, tuple[Path, int, float]] = {}
     for distance, crop in sorted(zip(answer.distance_matrix[0].tolist(), gallery, strict=True)):
