@@ -13,6 +13,7 @@ import pytest
 import reidd
 from reidd import keys, places
 from reidd.cli import app
+from reidd.protocol import MAX_FRAME_BYTES
 
 GALLERY, QUERIES = places.sample_folder() / "gallery", places.sample_folder() / "queries"
 
@@ -142,6 +143,42 @@ def test_a_label_does_nothing_to_a_terminal(run, client, image):
         assert "\x1b[2J" not in shown
 
 
+@pytest.mark.parametrize("label", ["[/x]", "[red]Ann[/red]", ":bell: Ann"])
+def test_a_label_is_shown_as_it_is(run, client, image, label):
+    client.add_to_gallery(image, 5)
+    assert repr(label) in run("label", 5, label).stdout
+    for command in (("ids",), ("identify", GALLERY / "1_f0050.jpg"), ("explain", GALLERY / "1_f0050.jpg")):
+        assert f" {label} " in run(*command).stdout
+
+
+def test_the_name_of_a_file_is_shown_as_it_is_and_does_nothing_to_a_terminal(run, client, image, tmp_path):
+    client.add_to_gallery(image, 5)
+    good, bad = (tmp_path / f"\x1b[2J[{name}].jpg" for name in "ab")
+    good.write_bytes((GALLERY / "1_f0050.jpg").read_bytes())
+    bad.write_bytes(b"hello")
+    done = run("identify", tmp_path)
+    assert "\\x1b[2J[a].jpg" in done.stdout and "\\x1b[2J[b].jpg: image starts" in done.stderr
+    explained = run("explain", good).stdout
+    assert "\\x1b[2J[a].jpg" in "".join(explained.split())
+    assert "\x1b" not in done.stdout + done.stderr + explained
+
+
+def test_a_file_that_is_too_large_is_named_and_costs_the_others_nothing(run, client, tmp_path):
+    (tmp_path / "a.jpg").write_bytes((GALLERY / "1_f0050.jpg").read_bytes())
+    with (tmp_path / "b.jpg").open("wb") as hole:
+        hole.truncate(MAX_FRAME_BYTES + 1)
+    for command in (("add", 5), ("identify",)):
+        done = run(*command, tmp_path)
+        assert (done.returncode, f"{tmp_path}/b.jpg: has {MAX_FRAME_BYTES + 1} bytes" in done.stderr) == (65, True)
+        assert "1 of 2 images refused" in done.stderr
+    assert client.count(5) == 1
+
+
+def test_an_empty_gallery_is_not_cleared_with_words_of_what_undo_brings_back(run):
+    done = run("clear")
+    assert (done.returncode, "undo" in done.stdout, "empty already" in done.stdout) == (0, False, True)
+
+
 def test_an_image_that_is_refused_leaves_no_empty_table(run, tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"hello")
     assert run("identify", tmp_path / "a.jpg").stdout == ""
@@ -154,7 +191,8 @@ def test_a_key_whose_file_cannot_be_written_is_not_let_in(run, tmp_path):
 
 
 def test_no_keys_are_no_table(run, tmp_path):
-    assert "keys new" in run("keys", "list", "--folder", tmp_path).stdout
+    told = run("keys", "list", "--folder", tmp_path).stdout
+    assert told.startswith(f"{tmp_path} lets nobody in over tcp") and "keys new" in told
 
 
 def test_status_says_model_engine_and_gallery(run):

@@ -113,6 +113,9 @@ def clear(
     """Remove every id; `undo` brings them back."""
     with client(endpoint, timeout) as daemon:
         count = daemon.count()
+        if not count:
+            show.console().print("the gallery is empty already")
+            return
         if not yes:
             typer.confirm(f"remove all {show.counted(count, 'instance')}?", abort=True)
         daemon.clear()
@@ -178,7 +181,8 @@ def _each(files: Sequence[Path], what: str, act: Callable[[Path], Any]) -> list[
         try:
             done.append((path, act(path)))
         except ImageError as error:
-            sys.stderr.write(f"reidd: {path}: {str(error).removeprefix(f'{path}: ')}\n")
+            said = f"{path}: {str(error).removeprefix(f'{path}: ')}"
+            sys.stderr.write(f"reidd: {show.printable(said)}\n")
     return done
 
 

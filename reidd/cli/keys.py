@@ -56,12 +56,13 @@ def list_(json: show.Json = False, folder: Folder = None, config: ConfigFile = N
     """Show who is let in."""
     from reidd import keys
 
-    listed = keys.listed(_folder(folder, config))
+    home = _folder(folder, config)
+    listed = keys.listed(home)
     if json:
         show.as_json([{"name": key.name, "roles": key.roles, "public": key.public} for key in listed])
         return
     if not listed:
-        typer.echo("nobody is let in over tcp; `reidd keys new NAME` makes a key")
+        typer.echo(f"{home} lets nobody in over tcp; `reidd keys new NAME` makes a key")
         return
     show.table(("name", "roles", "public key"), [(key.name, ", ".join(key.roles), key.public) for key in listed])
 

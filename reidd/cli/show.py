@@ -19,7 +19,8 @@ def console() -> "Console":
     """The terminal; wide where there is none, so that nothing is cut in a log."""
     from rich.console import Console
 
-    return Console() if sys.stdout.isatty() else Console(width=160)
+    # What is shown is anybody's text: a label such as "[/x]" or ":bell:" is no markup.
+    return Console(width=None if sys.stdout.isatty() else 160, markup=False, emoji=False)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
@@ -32,7 +33,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | No
     shown = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
     for index, name in enumerate(columns):
         numeric = all(isinstance(row[index], (int, float)) for row in kept) and bool(kept)
-        shown.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        shown.add_column(printable(name), justify="right" if numeric else "left", overflow="fold")
     for row in kept:
         shown.add_row(*(cell if isinstance(cell, Text) else cell_text(cell) for cell in row))
     console().print(shown)
@@ -42,7 +43,7 @@ def cell_text(value: Any) -> str:
     """A table's cell: distances with three decimals, nothing for None."""
     if value is None:
         return ""
-    return f"{value:.3f}" if isinstance(value, float) else printable(str(value)).replace("[", "\\[")
+    return f"{value:.3f}" if isinstance(value, float) else printable(str(value))
 
 
 def printable(text: str) -> str:
