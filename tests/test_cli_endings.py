@@ -53,7 +53,7 @@ def test_an_address_that_is_none_is_told_by_its_key(run, tmp_path, key):
     config.write_text('tcp = "tcp://127.0.0.1:0"\n' if key != "tcp" else "")
     with config.open("a") as file:
         file.write(f'{key} = "0.0.0.0:7340"\n')
-    done = run("serve", "--config", config)
+    done = run("serve", "--config", config, "--runtime-folder", tmp_path, "--state-folder", tmp_path)
     assert (done.returncode, done.stderr) == (
         78,
         f"reidd: {key}: address is '0.0.0.0:7340'; expected tcp://HOST:PORT\n",
