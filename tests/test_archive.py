@@ -3,10 +3,12 @@
 import os
 import subprocess
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 from galleries import SPACE, labels_of, opened, retention_of
+from users import ordinary_user
 
 from reidd.errors import GalleryError, RequestError
 from reidd.gallery import Limit, Retention, archive
@@ -47,6 +49,16 @@ class TestSaving:
         with opened(capacity=50) as gallery:
             archive.save(tmp_path / "empty", gallery.reader.rows(), labels={}, space=SPACE)
         assert len(archive.load(tmp_path / "empty").rows.numbers) == 0
+
+    @pytest.mark.parametrize("name", [".", "/", "there", "closed/g"])
+    def test_a_folder_or_a_file_in_one_that_is_closed_is_an_error(self, tmp_path, monkeypatch, name):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "there").mkdir()
+        (tmp_path / "closed").mkdir(mode=0)
+        with opened(capacity=50) as gallery:
+            rows = gallery.reader.rows()
+        with ordinary_user(), pytest.raises(GalleryError, match="cannot write the gallery file"):
+            archive.save(Path(name), rows, labels={}, space=SPACE)
 
     def test_a_failure_leaves_the_old_file_and_nothing_else(self, saved, monkeypatch):
         path, rows = saved

@@ -156,6 +156,11 @@ def test_nothing_is_broken_into_pieces_in_80_columns(tmp_path, words):
         assert name in shown
 
 
+def test_an_option_of_the_list_is_not_dropped_in_silence(run):
+    done = run("--json", "verify", status=2)
+    assert ("verify --json" in done.stderr, done.stdout) == (True, "")
+
+
 def test_verify_without_images_says_so(run, tmp_path):
     assert "holds 0 JPEG or PNG files" in run("verify", "--images", str(tmp_path), status=78).stderr
 

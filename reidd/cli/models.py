@@ -31,6 +31,8 @@ def register(parent: typer.Typer) -> None:
 def listed(context: typer.Context, json: show.Json = False) -> None:
     """List the models on this machine."""
     if context.invoked_subcommand is not None:
+        if json:
+            raise typer.BadParameter("is for the list; `reidd models verify --json` has its own", param_hint="--json")
         return
     from reidd import places
     from reidd.errors import ConfigError

@@ -55,7 +55,8 @@ def save(
 
     Raises GalleryError when it cannot be written.
     """
-    if not path.name or path.is_dir():
+    # Not Path.is_dir, which raises where the folder above may not be looked into.
+    if not path.name or os.path.isdir(path):  # noqa: PTH112
         raise GalleryError(f"cannot write the gallery file {str(path)!r}: it is a folder; name a file")
     content: dict[str, Any] = {
         "features": np.ascontiguousarray(rows.features, np.float32),
