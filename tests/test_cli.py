@@ -190,6 +190,11 @@ def test_a_key_whose_file_cannot_be_written_is_not_let_in(run, tmp_path):
     assert json.loads(run("keys", "list", "--folder", tmp_path / "keys", "--json").stdout) == []
 
 
+def test_whose_daemon_lets_a_new_key_in_is_said(run, tmp_path):
+    done = run("keys", "new", "cam", "--folder", tmp_path / "keys", "--output", tmp_path / "cam.key")
+    assert (done.returncode, f"let in by a daemon whose folder of keys is {tmp_path}/keys" in done.stdout) == (0, True)
+
+
 def test_no_keys_are_no_table(run, tmp_path):
     told = run("keys", "list", "--folder", tmp_path).stdout
     assert told.startswith(f"{tmp_path} lets nobody in over tcp") and "keys new" in told

@@ -49,6 +49,8 @@ def new(
         keys.revoke(home, name)
         raise ConfigError(f"{path}: cannot be written: {error.strerror}; name another place with --output") from None
     typer.echo(f"{path}: take it to the client, over a channel you trust; it is in nobody else's hands")
+    # Of another user's daemon it is another folder.
+    typer.echo(f"let in by a daemon whose folder of keys is {home}")
 
 
 @commands.command("list")
