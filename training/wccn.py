@@ -18,7 +18,7 @@ from training.export import answers
 from training.network import StripeNet
 from training.run import load_network, save_network
 
-MEASURED_SHARE = 0.2
+MEASURED_SHARE = 0.5
 """Of the covariance. The rest is the identity, for there are more directions than are known well from these persons."""
 
 
