@@ -36,7 +36,6 @@ GALLERY, QUERIES = places.sample_folder() / "gallery", places.sample_folder() / 
         (("identify", ""), 65, "is empty"),
         (("status", "--endpoint", f"ipc://{GALLERY}"), 69, "no socket; expected ipc://"),
         (("models", "verify", "--images", "/no/such"), 78, "no such folder"),
-        (("demo", GALLERY.parent / "queries"), 65, "/gallery"),
     ],
 )
 def test_an_error_is_one_line_and_an_exit_status(run, words, status, said):
@@ -56,7 +55,7 @@ def test_an_address_that_is_none_is_told_by_its_key(run, tmp_path, key):
     done = run("serve", "--config", config, "--runtime-folder", tmp_path, "--state-folder", tmp_path)
     assert (done.returncode, done.stderr) == (
         78,
-        f"reidd: {key}: address is '0.0.0.0:7340'; expected tcp://HOST:PORT\n",
+        f"reidd: {config}: {key}: address is '0.0.0.0:7340'; expected tcp://HOST:PORT\n",
     )
 
 

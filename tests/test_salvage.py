@@ -14,6 +14,14 @@ from reidd.gallery.contents import instance_crc
 PAGE_BYTES = 8192
 
 
+def fill_and_note(folder):
+    """Three instances of id 1, and an entry about them in the audit log."""
+    with opened(folder) as gallery:
+        gallery.add(1, features(3))
+        with gallery.transaction():
+            gallery.note([Act(who="local", what="add_to_gallery", id=1)])
+
+
 def wipe(store, table):
     """Make zeros of the page that a table begins with."""
     with closing(sqlite3.connect(store)) as connection:
@@ -121,10 +129,7 @@ class TestDamage:
 
     @pytest.mark.parametrize("key", ["state", "ages", "audit"])
     def test_a_note_that_is_no_text_any_more_keeps_no_gallery_closed(self, tmp_path, key):
-        with opened(tmp_path) as gallery:
-            gallery.add(1, features(3))
-            with gallery.transaction():
-                gallery.note([Act(who="local", what="add_to_gallery", id=1)])
+        fill_and_note(tmp_path)
         change(tmp_path, f"UPDATE meta SET value = CAST(x'e5' || value AS TEXT) WHERE key = '{key}'")
         with opened(tmp_path) as gallery:
             assert gallery.count() == 3
@@ -139,10 +144,7 @@ class TestDamage:
 
     @pytest.mark.parametrize("key", ["state", "ages", "audit"])
     def test_a_note_in_the_place_of_another_is_noticed(self, tmp_path, key):
-        with opened(tmp_path) as gallery:
-            gallery.add(1, features(3))
-            with gallery.transaction():
-                gallery.note([Act(who="local", what="add_to_gallery", id=1)])
+        fill_and_note(tmp_path)
         for other in {"state", "ages", "audit"} - {key}:
             change(
                 tmp_path, f"UPDATE meta SET value = (SELECT value FROM meta WHERE key = '{other}') WHERE key = '{key}'"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reidd.cli import show
-from reidd.cli.image_files import image_files, named
+from reidd.cli.image_files import content, image_files, named
 from reidd.cli.question import Question
 from reidd.errors import ImageError
 
@@ -47,7 +47,7 @@ def demo(
         heard = _Listener(client)
         for path in show.progress(gallery, "learning"):
             with named(path):
-                client.add_to_gallery(path.read_bytes(), _true_id(path))
+                client.add_to_gallery(content(path), _true_id(path))
         questions = [_ask(client, path, gallery) for path in show.progress(queries, "asking")]
         events = heard.until(len(gallery) + len(queries))
         pair = f"{client.engine}/{client.accelerator}"
@@ -107,7 +107,7 @@ def _true_id(path: Path) -> int:
 
 def _ask(client: "Client", path: Path, gallery: Sequence[Path]) -> Question:
     with named(path):
-        answer = client.re_id_image(path.read_bytes(), top_k=len(gallery))
+        answer = client.re_id_image(content(path), top_k=len(gallery))
     # The matrix has one column per instance in order of age, which is the order they were enrolled in.
     nearest: dict[int, tuple[Path, int, float]] = {}
     for distance, crop in sorted(zip(answer.distance_matrix[0].tolist(), gallery, strict=True)):

@@ -157,16 +157,10 @@ def _folders(chosen: "Config") -> Iterator[Finding]:
 
 def _keys(chosen: "Config") -> Iterator[Finding]:
     """Whether somebody, and only somebody with a key, would be let in over tcp."""
-    from reidd.daemon.sockets import host_and_port
     from reidd.keys import Keyring
 
     if chosen.tcp is None:
         return
-    try:
-        for address in filter(None, (chosen.tcp, chosen.tcp_analytics)):
-            host_and_port(address)
-    except ReiddError as error:
-        yield Finding("tcp", False, str(error))
     try:
         users = Keyring.read(chosen.keys).users
     except ReiddError as error:

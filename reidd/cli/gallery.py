@@ -10,7 +10,7 @@ import typer
 from reidd.cli import show
 from reidd.cli.daemon_options import Endpoint, Timeout, client
 from reidd.cli.id_argument import Id, IdCommand
-from reidd.cli.image_files import content, image_files
+from reidd.cli.image_files import content, image_files, named
 from reidd.errors import ImageError, RequestError
 
 if TYPE_CHECKING:
@@ -179,10 +179,10 @@ def _each(files: Sequence[Path], what: str, act: Callable[[Path], Any]) -> list[
     done = []
     for path in show.progress(files, what):
         try:
-            done.append((path, act(path)))
+            with named(path):
+                done.append((path, act(path)))
         except ImageError as error:
-            said = f"{path}: {str(error).removeprefix(f'{path}: ')}"
-            sys.stderr.write(f"reidd: {show.printable(said)}\n")
+            sys.stderr.write(f"reidd: {show.printable(str(error))}\n")
     return done
 
 

@@ -36,11 +36,11 @@ def image_files(names: Iterable[str]) -> list[Path]:
 
 @contextmanager
 def named(path: Path) -> Iterator[None]:
-    """Have an ImageError say which file it is about."""
+    """Have an ImageError say which file it is about, if it does not."""
     try:
         yield
     except ImageError as error:
-        raise ImageError(f"{path}: {error}") from None
+        raise ImageError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -10,7 +10,7 @@ import typer
 from reidd.cli import show
 from reidd.cli.daemon_options import Endpoint, Timeout, client
 from reidd.cli.id_argument import Id, IdCommand, IntoId, id_given
-from reidd.cli.image_files import content
+from reidd.cli.image_files import content, named
 
 if TYPE_CHECKING:
     from reidd.protocol import ExplanationRecord
@@ -32,7 +32,8 @@ def explain(
 ) -> None:
     """Say why an image is taken for the id it is taken for."""
     with client(endpoint, timeout) as daemon:
-        found = daemon.explain(content(image))
+        with named(image):
+            found = daemon.explain(content(image))
         labels = daemon.id_labels()
     if json:
         show.as_json(found and _explanation_json(image, found, labels))
@@ -41,16 +42,16 @@ def explain(
         show.console().print("the gallery is empty; `reidd add ID IMAGE...` teaches it an id")
         return
 
-    def named(id: int | None) -> str:
+    def called(id: int | None) -> str:
         return "none" if id is None else f"{id} {labels.get(id, '')}".strip()
 
     added = datetime.fromtimestamp(found.time_ns / 1e9).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     rows = [
-        ("nearest id", named(found.id)),
+        ("nearest id", called(found.id)),
         ("distance (0 to 1)", found.distance / 2),
         ("by instance", f"{found.instance}, added {added}; {found.younger} in the gallery are younger"),
         ("instances of that id", found.instances_of_id),
-        ("next id", named(found.runner_up)),
+        ("next id", called(found.runner_up)),
         ("margin to it", None if found.margin is None else found.margin / 2),
     ]
     show.table(("", str(image)), rows)

@@ -182,15 +182,11 @@ def _images(folder: Path | None) -> "list[np.ndarray]":
 
 
 def _image(file: Path) -> "np.ndarray":
-    from reidd.cli.image_files import content
-    from reidd.errors import ImageError
+    from reidd.cli.image_files import content, named
     from reidd.images import pixels
 
-    encoded = content(file)
-    try:
-        return pixels(encoded)
-    except ImageError as error:
-        raise ImageError(f"{file}: {error}") from None
+    with named(file):
+        return pixels(content(file))
 
 
 def _size(text: str) -> tuple[int, int]:

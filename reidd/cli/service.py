@@ -14,7 +14,6 @@ from reidd.cli.gallery import WithForgotten
 
 if TYPE_CHECKING:
     from reidd.daemon.config import Config
-    from reidd.daemon.sockets import Addresses
     from reidd.model import ModelConfig
 
 
@@ -39,6 +38,7 @@ def serve(
     from reidd.daemon.ladder import Rung
     from reidd.daemon.lifecycle import Settings
     from reidd.daemon.lifecycle import serve as run
+    from reidd.daemon.sockets import Addresses
 
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, format="%(levelname)s: %(message)s")
     chosen = read(config, places.configuration_files())
@@ -56,7 +56,7 @@ def serve(
             hang_s=chosen.hang_s,
             max_pause_s=chosen.max_pause_s,
             audit_days=chosen.audit_days,
-            tcp=_addresses(chosen),
+            tcp=Addresses(chosen.tcp, chosen.tcp_analytics) if chosen.tcp else None,
             keys=chosen.keys,
             allowance=Allowance(chosen.tcp_rate, chosen.tcp_burst),
             gallery_key=_path(chosen.gallery_key) or places.credential("gallery-key"),
@@ -151,20 +151,6 @@ def watch(
                 typer.echo(_event_line(event))
             if number == count:
                 return
-
-
-def _addresses(chosen: "Config") -> "Addresses | None":
-    from reidd.daemon.sockets import Addresses, host_and_port
-    from reidd.errors import ConfigError
-
-    if chosen.tcp_analytics and not chosen.tcp:
-        raise ConfigError("tcp_analytics is set but tcp is not; set both")
-    for key, address in (("tcp", chosen.tcp), ("tcp_analytics", chosen.tcp_analytics)):
-        try:
-            host_and_port(address or "tcp://*:0")
-        except ConfigError as error:
-            raise ConfigError(f"{key}: {error}") from None
-    return Addresses(chosen.tcp, chosen.tcp_analytics) if chosen.tcp else None
 
 
 def _model(model_id: str, chosen: "Config") -> "ModelConfig":

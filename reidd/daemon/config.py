@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from reidd import places
 from reidd.daemon.allowance import BURST, PER_S
+from reidd.daemon.sockets import host_and_port
 from reidd.engines import Accelerator, Engine
 from reidd.errors import ConfigError, located
 
@@ -126,10 +127,23 @@ def parse(path: Path) -> Config:
         if key not in Config.__struct_fields__:
             raise ConfigError(f"{path}: unknown key {key!r}{_nearest(key, Config.__struct_fields__)}")
     try:
-        return msgspec.convert(raw, Config)
+        config = msgspec.convert(raw, Config)
     except msgspec.ValidationError as error:
         text, key = located(error)
         raise ConfigError(f"{path}: {key}: {text}{_meant(text, key)}") from None
+    _check_addresses(config, path)
+    return config
+
+
+def _check_addresses(config: Config, path: Path) -> None:
+    if config.tcp_analytics and not config.tcp:
+        raise ConfigError(f"{path}: tcp_analytics is set but tcp is not; set both")
+    for key, address in (("tcp", config.tcp), ("tcp_analytics", config.tcp_analytics)):
+        try:
+            if address is not None:
+                host_and_port(address)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {key}: {error}") from None
 
 
 def _meant(text: str, key: str) -> str:

@@ -16,7 +16,7 @@ from reidd import keys
 from reidd.daemon.feed import Feed
 from reidd.daemon.requests_socket import requests_socket
 from reidd.daemon.served_socket import Message
-from reidd.daemon.sockets import Addresses, address_of, bound_tcp, host_and_port
+from reidd.daemon.sockets import Addresses, address_of, bound_tcp
 from reidd.daemon.stranger import PROOF_WITHIN_S, Stranger
 from reidd.daemon.zmtp import Kind, Mechanism
 from reidd.errors import ConfigError, ForbiddenError
@@ -36,8 +36,6 @@ class Door:
     """The two tcp sockets and who may come in by them, in the caller's thread: whoever polls `sources` calls `turn`."""
 
     def __init__(self, folder: Path, addresses: Addresses):
-        for address in filter(None, addresses):
-            host_and_port(address)
         self._keys, self._keyring = folder, Keyring.read(folder)
         self._mechanism = _curve(self._keyring)
         self._news: list[tuple[str, str]] = []
