@@ -20,7 +20,7 @@ LeftOut = Annotated[list[str], typer.Option(help="a training set to keep out; ma
 def bank(
     folder: Path,
     data: Data,
-    teacher: Annotated[Path, typer.Option(help="the teacher's ONNX file, raw BGR pixels, 256 high, 128 wide")],
+    teacher: Annotated[Path, typer.Option(help="the teacher, .onnx or .tflite: raw BGR pixels, 256 high, 128 wide")],
     view_count: int = 20,
     seed: int = 0,
     workers: int = 2,

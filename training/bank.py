@@ -38,24 +38,44 @@ class Bank(NamedTuple):
 
 
 def load_teacher(model: Path) -> Teacher:
-    """Load the teacher (ONNX, raw BGR pixels) in bfloat16 on one thread: RGB uint8 image in, unit feature out.
+    """Load the teacher (raw BGR pixels) on one thread: RGB uint8 image in, unit feature out.
 
-    bfloat16 is 1.7 times as fast as float32 and moves the features by a cosine distance of 0.0004. Without the last
-    setting all workers are pinned to the same core.
+    A `.tflite` file runs in float32 through LiteRT. An ONNX file runs in bfloat16 through OpenVINO, which moves the
+    features by a cosine distance of 0.0004. Which of them is faster depends on the processor: RUNS.md.
     """
-    import openvino
-
-    settings = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "bf16", "ENABLE_CPU_PINNING": False}
-    network = openvino.Core()
-    request = network.compile_model(network.read_model(str(model)), "CPU", settings).create_infer_request()
+    ask = _litert(model) if model.suffix == ".tflite" else _openvino(model)
 
     def teacher(image: np.ndarray) -> np.ndarray:
         large = cv2.resize(image, (TEACHER_WIDTH, TEACHER_HEIGHT), interpolation=cv2.INTER_LINEAR)
-        pixels = np.ascontiguousarray(large[..., ::-1].transpose(2, 0, 1)[None], np.float32)
-        feature = request.infer({0: pixels})[0].ravel()
+        feature = ask(large[..., ::-1][None].astype(np.float32))
         return feature / np.linalg.norm(feature)
 
     return teacher
+
+
+def _litert(model: Path) -> Teacher:
+    from ai_edge_litert.interpreter import Interpreter
+
+    network = Interpreter(model_path=str(model), num_threads=1)
+    network.allocate_tensors()
+    pixels, feature = network.get_input_details()[0]["index"], network.get_output_details()[0]["index"]
+
+    def ask(batch: np.ndarray) -> np.ndarray:
+        network.set_tensor(pixels, batch)
+        network.invoke()
+        return network.get_tensor(feature).ravel()
+
+    return ask
+
+
+def _openvino(model: Path) -> Teacher:
+    import openvino
+
+    # Without the last setting all workers are pinned to the same core.
+    settings = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "bf16", "ENABLE_CPU_PINNING": False}
+    core = openvino.Core()
+    request = core.compile_model(core.read_model(str(model)), "CPU", settings).create_infer_request()
+    return lambda batch: request.infer({0: np.ascontiguousarray(batch.transpose(0, 3, 1, 2))})[0].ravel()
 
 
 def make_view(images: np.ndarray, view: int, index: int, seed: int) -> np.ndarray:
