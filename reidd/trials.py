@@ -6,8 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
@@ -19,20 +18,10 @@ from reidd.engines import Accelerator, Engine
 from reidd.errors import BackendError, FeatureError, ReiddError
 from reidd.features import Extractor
 from reidd.model import ModelConfig, ModelFile
-from reidd.plugins import GROUP, Registry
+from reidd.plugins import Registry
 from reidd.protocol import MAX_PARTS
 
 LIMIT_S = 120.0
-IMPORT_S = 60.0
-_SURVIVED = b"survived"
-_IMPORT = f"""
-import os, sys
-from importlib.metadata import entry_points
-from reidd.plugins import GROUP, Registry
-Registry([plugin for plugin in entry_points(group=GROUP) if plugin.name in sys.argv[1:]]).pairs()
-print({_SURVIVED.decode()!r}, flush=True)
-os._exit(0)
-"""
 TIMED_CALLS = 20
 
 
@@ -158,29 +147,6 @@ def versions(packages: Sequence[str]) -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def fatal_plugin() -> str | None:
-    """Name a plugin that ends or hangs the process that asks for its pairs, if any: found out in other processes."""
-    names = sorted(plugin.name for plugin in entry_points(group=GROUP))
-    if _survives(names):
-        return None
-    return next((name for name in names if not _survives([name])), None)
-
-
-def _survives(plugins: Sequence[str]) -> bool:
-    # No pipe here either.
-    with _file_in_memory() as said, suppress(subprocess.TimeoutExpired):
-        subprocess.run(  # noqa: S603  (our own interpreter)
-            confinement.ending(sys.executable, "-c", _IMPORT, *plugins),
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=subprocess.DEVNULL,
-            timeout=IMPORT_S,
-            check=False,
-        )
-        return _SURVIVED in _content(said)
-    return False
 
 
 def main() -> None:

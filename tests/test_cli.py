@@ -9,10 +9,12 @@ import sys
 import cv2
 import numpy as np
 import pytest
+from plugged import installed
 
 import reidd
 from reidd import places
-from reidd.cli import app
+from reidd.cli import app, fatal_plugins
+from reidd.cli.machine import backends
 
 GALLERY, QUERIES = places.sample_folder() / "gallery", places.sample_folder() / "queries"
 
@@ -68,6 +70,15 @@ def test_backends_has_a_row_per_pair_ready_or_why_not(run):
     state = {(row["engine"], row["accelerator"]): row["state"] for row in rows}
     assert state["DNN", "CPU"] == state["TFLITE", "CPU"] == "ready"
     assert state["TENSOR_RT", ""] == "no installed plugin brings it"
+
+
+def test_backends_names_a_plugin_that_hangs_and_goes_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(fatal_plugins, "LIMIT_S", 10.0)
+    installed(tmp_path, monkeypatch, "fancy", "import time; time.sleep(60)")
+    backends(json=True)
+    state = {row["plugin"]: row["state"] for row in json.loads(capsys.readouterr().out)}
+    assert state["fancy"].startswith("problem: gave no answer within 10 s when it was imported")
+    assert state["reidd_tflite"]
 
 
 def test_models_lists_the_embedded_one(run):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import msgspec
+from plugged import installed
 from pools import LITE, STICK
 from users import AS_ORDINARY
 
@@ -29,14 +30,10 @@ def test_doctor_finds_this_machine_fit(start):
     assert {"model reidd/person", "golden vectors on TFLITE/CPU", "daemon"} <= {f["what"] for f in findings}
 
 
-def test_doctor_names_a_plugin_that_would_end_it(tmp_path):
-    (tmp_path / "fancy.py").write_text("import os; os._exit(0)")
-    (tmp_path / "fancy-1.dist-info").mkdir()
-    (tmp_path / "fancy-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: fancy\nVersion: 1\n")
-    (tmp_path / "fancy-1.dist-info" / "entry_points.txt").write_text("[reidd]\nfancy = fancy\n")
-    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+def test_doctor_names_a_plugin_that_would_end_it(tmp_path, monkeypatch):
+    installed(tmp_path, monkeypatch, "fancy", "import os; os._exit(0)")
     command = [sys.executable, "-m", "reidd", "doctor", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, env=env, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     wrong = [finding["what"] for finding in json.loads(done.stdout) if finding["fine"] is False]
     assert (done.returncode, wrong) == (1, ["plugin fancy"])
 

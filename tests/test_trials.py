@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from plugged import installed
 
 from reidd import golden, trials
 from reidd.engines import Accelerator, Engine
@@ -29,23 +30,12 @@ def reidd_backends():
 """
 
 
-def installed(folder, monkeypatch, plugin):
-    """Install a plugin for this process and all that it starts."""
-    (folder / "odd.py").write_text(plugin)
-    about = folder / "odd-1.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\nVersion: 1\n")
-    (about / "entry_points.txt").write_text("[reidd]\nodd = odd\n")
-    monkeypatch.syspath_prepend(folder)
-    monkeypatch.setenv("PYTHONPATH", str(folder))
-
-
 @pytest.fixture
 def examined(tmp_path, monkeypatch):
     """Examine the embedded model with a plugin that does something when it loads it."""
 
     def examine(does):
-        installed(tmp_path, monkeypatch, PLUGIN.format(does=does))
+        installed(tmp_path, monkeypatch, "odd", PLUGIN.format(does=does))
         model = ModelConfig.from_model_id("reidd/person")
         return trials.examine(model, model.file(frozenset({"onnx"})), Engine.HAILO_RT, Accelerator.CPU)
 
@@ -99,23 +89,8 @@ def test_a_plugin_that_gives_another_thing_than_it_should_gets_a_reason(examined
 
 def test_no_backend_gets_more_images_at_once_than_a_request_has(tmp_path, monkeypatch):
     does = "infer = cls.infer; cls.infer = lambda self, batch: infer(self, batch[:64])"
-    installed(tmp_path, monkeypatch, PLUGIN.format(does=does))
+    installed(tmp_path, monkeypatch, "odd", PLUGIN.format(does=does))
     model = ModelConfig.from_model_id("reidd/person")
     batch = np.resize(golden.batch(golden.read(model).crops, model), (130, 192, 96, 3))
     trial = trials.run(model, model.files[0], Engine.HAILO_RT, Accelerator.CPU, batch)
     assert trial.outputs.shape == (130, 256)
-
-
-def test_a_plugin_whose_obstacle_ends_the_process_is_named(tmp_path, monkeypatch):
-    plugin = PLUGIN.format(does="pass") + "Odd.obstacle = classmethod(lambda *_: os.abort())\n"
-    installed(tmp_path, monkeypatch, plugin)
-    assert trials.fatal_plugin() == "odd"
-
-
-@pytest.mark.parametrize(
-    "does", ["ctypes.CDLL(None).printf(b'Runtime 1.0\\n')", "os.fork() or (time.sleep(30), os._exit(0))"]
-)
-def test_a_plugin_that_prints_or_leaves_a_process_behind_is_not_fatal(tmp_path, monkeypatch, does):
-    monkeypatch.setattr(trials, "IMPORT_S", 20.0)
-    installed(tmp_path, monkeypatch, PLUGIN.format(does="pass") + f"{does}\n")
-    assert trials.fatal_plugin() is None

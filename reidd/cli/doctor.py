@@ -41,16 +41,16 @@ def doctor(
     endpoint: Endpoint = None,
 ) -> None:
     """Check everything reidd needs. Ends with status 1 when something is wrong."""
-    from reidd import places, trials
+    from reidd import places
+    from reidd.cli.fatal_plugins import fatal_plugins
 
     chosen, findings = _configuration(config)
     endpoint = endpoint or places.default_endpoint()
     status = _status(endpoint)
     looks: list[Callable[[], Iterator[Finding]]] = [partial(look, chosen) for look in (_folders, _keys, _gallery_key)]
-    if fatal := trials.fatal_plugin():
-        words = "ends or hangs whatever imports it, or asks for its obstacle: `pip uninstall` its package"
-        findings.append(Finding(f"plugin {fatal}", False, words))
-    else:
+    fatal = fatal_plugins()
+    findings += [Finding(f"plugin {problem.plugin}", False, problem.reason) for problem in fatal]
+    if not fatal:
         looks = [_libraries, partial(_engines, chosen), *looks]
         looks += [partial(look_at_model, model or chosen.model, chosen, _at_work(status))]
     looks = [_system, *looks, partial(_daemon, endpoint, status)]

@@ -22,17 +22,22 @@ def backends(
     model: Annotated[str, typer.Option(help="The model that --check loads.")] = "reidd/person",
 ) -> None:
     """List engine/accelerator pairs: ready here, or why not."""
+    from importlib.metadata import entry_points
+
+    from reidd.cli.fatal_plugins import fatal_plugins
     from reidd.engines import Engine
     from reidd.model import ModelConfig
-    from reidd.plugins import Registry
+    from reidd.plugins import GROUP, Registry
 
-    registry = Registry()
+    fatal = fatal_plugins()
+    left_out = {problem.plugin for problem in fatal}
+    registry = Registry(plugin for plugin in entry_points(group=GROUP) if plugin.name not in left_out)
     config = ModelConfig.from_model_id(model) if check else None
     pairs = registry.pairs(config)
     rows = [(p.engine.value, p.accelerator.value, p.backend.__module__, _state(p, config)) for p in pairs]
     brought = {p.engine for p in pairs}
     rows += [(e.value, "", "", "no installed plugin brings it") for e in Engine if e not in brought]
-    rows += [("", "", problem.plugin, f"problem: {problem.reason}") for problem in registry.problems]
+    rows += [("", "", problem.plugin, f"problem: {problem.reason}") for problem in (*registry.problems, *fatal)]
     columns = ("engine", "accelerator", "plugin", "state")
     if json:
         show.as_json([dict(zip(columns, row, strict=True)) for row in rows])
