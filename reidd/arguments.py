@@ -102,14 +102,14 @@ def _distance(value: Any, name: str) -> float:
     return float(value)
 
 
-def counted(count: Any, name: str = "count") -> int:
-    """Return a number of things, 1 or more, as a plain int; a RequestError names what it is not."""
+def counted(count: Any, name: str = "count", *, least: int = 1) -> int:
+    """Return a number of things, `least` or more, as a plain int; a RequestError names what it is not."""
     try:
         number = operator.index(count)
     except TypeError:
-        number = 0
-    if isinstance(count, bool) or not 1 <= number <= protocol.MAX_ID:
-        raise RequestError(f"{name} is {shown(count)}; expected an integer of 1 or more")
+        number = least - 1
+    if isinstance(count, bool) or not least <= number <= protocol.MAX_ID:
+        raise RequestError(f"{name} is {shown(count)}; expected an integer of {least} or more")
     return number
 
 

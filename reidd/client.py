@@ -4,7 +4,7 @@ import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import msgspec
 import numpy as np
@@ -12,7 +12,7 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from reidd import places, protocol
-from reidd.arguments import member, seconds_of
+from reidd.arguments import counted, member, seconds_of
 from reidd.channel import Channel, secure
 from reidd.colors import checked_colors
 from reidd.engines import Accelerator, Engine
@@ -67,9 +67,9 @@ class Client(Identifier):
         """How the daemon is: its model, engine, workers, gallery, uptime."""
         return self._reply(protocol.StatusReply, protocol.Status())
 
-    def events(self, after: int = 0) -> protocol.EventList:
+    def events(self, after: SupportsIndex = 0) -> protocol.EventList:
         """The recent events after a sequence number: what a subscriber missed."""
-        return self._reply(protocol.EventList, protocol.Events(after=after))
+        return self._reply(protocol.EventList, protocol.Events(after=counted(after, "after", least=0)))
 
     def audit(self) -> Iterator[str]:
         """The entries of the daemon's audit log, oldest first, each one line of JSON.

@@ -4,7 +4,9 @@ import json
 import time
 
 import numpy as np
+import pytest
 
+import reidd
 from reidd.client import subscribed
 
 
@@ -38,6 +40,17 @@ def test_what_a_subscriber_missed_it_can_ask_for(client):
     missed = client.events(after=before + 1)
     assert missed.complete
     assert [(event["seq"], event["id"]) for event in missed.events] == [(before + 2, 1), (before + 3, 2)]
+
+
+@pytest.mark.parametrize("number", [np.int64, np.uint8])
+def test_what_came_after_a_number_may_be_asked_for_with_any_kind_of_integer(client, number):
+    assert client.events(number(5)).epoch == client.status().epoch
+
+
+@pytest.mark.parametrize("number", [-1, 2**63, 1.0, "5", True, None])
+def test_what_is_no_sequence_number_is_refused(client, number):
+    with pytest.raises(reidd.RequestError, match=r"after is .*; expected an integer of 0 or more"):
+        client.events(number)
 
 
 def test_what_has_lived_its_time_goes_and_subscribers_hear_of_it(client):
