@@ -55,7 +55,7 @@ def test_what_is_no_sequence_number_is_refused(client, number):
 
 def test_what_has_lived_its_time_goes_and_subscribers_hear_of_it(client):
     client.add_features_to_gallery(np.eye(1, 256, dtype=np.float32), 3)
-    with subscribed(client.status().analytics, "expired", timeout=10) as events:
+    with subscribed(client.status().analytics, "expired", timeout=30) as events:
         client.set_ttl(0.2)
         expired = next(events)
     client.set_ttl(None)
