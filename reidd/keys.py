@@ -116,6 +116,8 @@ def new(folder: Path, name: str, roles: Collection[Role]) -> Credentials:
         raise ConfigError(f"{path}: there is a key of that name; revoke it first")
     for home in (folder, path.parent):
         if not home.is_dir():
+            if home.exists():
+                raise ConfigError(f"{home}: is a file; expected a folder of keys: choose another with --folder")
             home.mkdir(parents=True)
             # The daemon's group reads it and nobody else does, whatever the umask is.
             home.chmod(0o750 | home.stat().st_mode & stat.S_ISGID)

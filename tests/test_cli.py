@@ -25,6 +25,15 @@ def test_a_key_whose_file_cannot_be_written_is_not_let_in(run, tmp_path):
     assert json.loads(run("keys", "list", "--folder", tmp_path / "keys", "--json").stdout) == []
 
 
+@pytest.mark.parametrize("file", ["keys", "keys/clients"])
+def test_a_file_where_the_folder_of_keys_should_be_is_named(run, tmp_path, file):
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).touch()
+    done = run("keys", "new", "cam", "--folder", tmp_path / "keys", "--output", tmp_path / "cam.key")
+    words = f"{tmp_path}/{file}: is a file; expected a folder of keys: choose another with --folder"
+    assert (done.returncode, done.stderr) == (78, f"reidd: {words}\n")
+
+
 def test_whose_daemon_lets_a_new_key_in_is_said(run, tmp_path):
     done = run("keys", "new", "cam", "--folder", tmp_path / "keys", "--output", tmp_path / "cam.key")
     assert (done.returncode, f"let in by a daemon whose folder of keys is {tmp_path}/keys" in done.stdout) == (0, True)
