@@ -23,6 +23,8 @@ GALLERY, QUERIES = places.sample_folder() / "gallery", places.sample_folder() / 
         (("limit", 3, "drop_best"), 65, "drop_oldest"),
         (("load", "/no/such"), 70, "/no/such"),
         (("serve", "--model", "acme/nobody"), 78, "reidd/person"),
+        (("demo", "--model", "acme/nobody"), 78, "there are: reidd/person"),
+        (("bench", "daemon", "--model", "acme/nobody"), 78, "there are: reidd/person"),
         (("serve", "--config", "/no/such.toml"), 78, "/no/such.toml"),
         (("serve", "--runtime-folder", __file__), 78, "is a file"),
         (("status", "--endpoint", "ipc:///no/such.sock"), 69, "reidd serve"),

@@ -11,6 +11,7 @@ from pathlib import Path
 from reidd import confinement, places
 from reidd.client import Client
 from reidd.errors import BackendUnavailableError, ConnectionError
+from reidd.model import ModelConfig
 
 START_S = 60.0
 
@@ -22,7 +23,13 @@ def private_daemon(
     """Run a daemon for the length of the block; yields a client of it. It stores in the folder `state`, if given.
 
     `settings` are its whole configuration: what the machine's or the user's says is for another daemon.
+
+    Raises:
+        ConfigError: the model's folder is not there, or wrong.
+        BackendUnavailableError: it did not start.
     """
+    # The daemon says the same, but into its log.
+    ModelConfig.from_model_id(model)
     with tempfile.TemporaryDirectory(prefix="reidd-") as folder:
         log, config = Path(folder) / "log", Path(folder) / "reidd.toml"
         config.write_text("".join(f"{key} = {value}\n" for key, value in (settings or {}).items()))
