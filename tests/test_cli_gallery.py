@@ -174,6 +174,12 @@ def test_an_empty_gallery_is_not_cleared_with_words_of_what_undo_brings_back(run
     assert (done.returncode, "undo" in done.stdout, "empty already" in done.stdout) == (0, False, True)
 
 
+def test_a_gallery_that_is_to_be_cleared_where_nobody_can_be_asked_stays_and_the_way_without_is_said(run, client):
+    run("add", 1, f"{GALLERY}/1_*.jpg")
+    done = run("clear")
+    assert (done.returncode, "`--yes` does not ask" in done.stderr, client.count()) == (65, True, 3)
+
+
 def test_an_image_that_is_refused_leaves_no_empty_table(run, tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"hello")
     assert run("identify", tmp_path / "a.jpg").stdout == ""

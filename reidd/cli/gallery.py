@@ -117,7 +117,7 @@ def clear(
             show.console().print("the gallery is empty already")
             return
         if not yes:
-            typer.confirm(f"remove all {show.counted(count, 'instance')}?", abort=True)
+            _confirm(f"remove all {show.counted(count, 'instance')}?")
         daemon.clear()
     show.console().print(f"{show.counted(count, 'instance')} removed; `reidd undo` brings them back")
 
@@ -163,6 +163,18 @@ def load(
         before = daemon.count()
         show.left_out(daemon.load_gallery(path, with_forgotten=with_forgotten))
         show.console().print(f"the gallery had {show.counted(before, 'instance')} and now has {daemon.count()}")
+
+
+def _confirm(question: str) -> None:
+    """Ask, and end the command unless the answer is yes; where nobody is there to answer, say how to do without."""
+    try:
+        agreed = typer.confirm(question)
+    except typer.Abort:
+        if sys.stdin.isatty():  # Ctrl-C
+            raise
+        raise RequestError("nothing was removed, for nobody is there to say yes; `--yes` does not ask") from None
+    if not agreed:
+        raise typer.Abort
 
 
 def _added(daemon: "Client", files: Sequence[Path], id: int) -> int:
