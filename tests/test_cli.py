@@ -142,6 +142,17 @@ def test_an_option_that_there_is_not_is_no_id(run, words):
     assert (done.returncode, "No such option: -" in done.stderr) == (2, True)
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["serve --model a/b --state-folder", "serve --model a/b --runtime-folder", "restore g --state-folder",
+     "audit --state-folder", "keys list --folder", "models verify --dry-run --images", "bench gallery --folder",
+     "install-service --dry-run --from"],
+)  # fmt: skip
+def test_an_empty_name_of_a_folder_is_not_the_present_one(run, words):
+    done = run(*words.split(), "")
+    assert (done.returncode, "the name is empty; expected a folder" in " ".join(done.stderr.split())) == (2, True)
+
+
 @pytest.mark.parametrize("group", [(), ("models",), ("keys",), ("bench",)])
 def test_what_a_command_does_is_said_in_80_columns(commands, group):
     shown = commands.run(*group, "--help", env={**os.environ, "COLUMNS": "80"}).stdout

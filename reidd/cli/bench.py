@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reidd.cli import show
+from reidd.cli.folder_option import folder_option
 
 if TYPE_CHECKING:
     from reidd.client import Client
@@ -40,7 +41,7 @@ def register(app: typer.Typer) -> None:
 
 def gallery(
     folder: Annotated[
-        Path | None, typer.Option(help="A folder on the disk to measure; by default the temporary one.")
+        Path | None, folder_option("A folder on the disk to measure; by default the temporary one.")
     ] = None,
     json: show.Json = False,
 ) -> None:

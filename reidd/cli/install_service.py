@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reidd.cli.folder_option import folder_option
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -27,7 +29,7 @@ def install_service(
     uninstall: Annotated[bool, typer.Option("--uninstall", help="Take it away again; the gallery stays.")] = False,
     wheel: Annotated[
         Path | None,
-        typer.Option("--from", help="A wheel of reidd, or a folder of wheels: then nothing is downloaded."),
+        folder_option("A wheel of reidd, or a folder of wheels: then nothing is downloaded.", "--from"),
     ] = None,
     coral_usb: Annotated[bool, typer.Option("--coral-usb", help="Let it reach a Coral on USB.")] = False,
     coral_pcie: Annotated[bool, typer.Option("--coral-pcie", help="Let it reach a Coral on PCIe or M.2.")] = False,

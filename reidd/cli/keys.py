@@ -7,11 +7,12 @@ import typer
 
 from reidd.cli import show
 from reidd.cli.daemon_options import ConfigFile
+from reidd.cli.folder_option import folder_option
 from reidd.keys import Role
 
 Folder = Annotated[
     Path | None,
-    typer.Option("--folder", help="The daemon's folder of keys; by default as its reidd.toml says, else beside that."),
+    folder_option("The daemon's folder of keys; by default as its reidd.toml says, else beside that.", "--folder"),
 ]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="What the key is called: a machine, a program, a person.")]
 

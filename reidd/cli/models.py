@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reidd.cli import show
+from reidd.cli.folder_option import folder_option
 from reidd.cli.image_files import SUFFIXES
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _described(model: "ModelConfig") -> dict[str, Any]:
 @app.command()
 def verify(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Its `<publisher>/<name>`.")] = "reidd/person",
-    images: Annotated[Path | None, typer.Option(help="A folder of ten crops or more; else the embedded ones.")] = None,
+    images: Annotated[Path | None, folder_option("A folder of ten crops or more; else the embedded ones.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Measure, but write no certificate.")] = False,
     json: show.Json = False,
 ) -> None:
@@ -120,9 +121,9 @@ def add(
     scalefactor: Annotated[float, typer.Option(help="What the result is multiplied by.")] = 1.0,
     rgb: Annotated[bool, typer.Option("--rgb", help="The network takes RGB; without it, BGR.")] = False,
     images: Annotated[
-        Path | None, typer.Option(help="A folder of ten crops or more to try it on; else the embedded ones.")
+        Path | None, folder_option("A folder of ten crops or more to try it on; else the embedded ones.")
     ] = None,
-    folder: Annotated[Path | None, typer.Option(help="Where model folders are; else the user's.")] = None,
+    folder: Annotated[Path | None, folder_option("Where model folders are; else the user's.")] = None,
 ) -> None:
     """Bring in a network of your own.
 

@@ -8,6 +8,7 @@ import typer
 
 from reidd.cli import show
 from reidd.cli.daemon_options import Endpoint, Timeout, client
+from reidd.cli.folder_option import folder_option
 from reidd.cli.id_argument import Id, IdCommand
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def audit(
         str | None, typer.Option(metavar="HASH", help="Verify, and that this entry is in it, as a receipt says.")
     ] = None,
     state_folder: Annotated[
-        Path | None, typer.Option(help="Read the store of a stopped daemon, in this folder, in place of asking one.")
+        Path | None, folder_option("Read the store of a stopped daemon, in this folder, in place of asking one.")
     ] = None,
     endpoint: Endpoint = None,
     timeout: Timeout = 5.0,

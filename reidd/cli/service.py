@@ -10,6 +10,7 @@ import typer
 
 from reidd.cli import show
 from reidd.cli.daemon_options import ConfigFile, Endpoint, Timeout, client
+from reidd.cli.folder_option import folder_option
 from reidd.cli.gallery import WithForgotten
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ def register(app: typer.Typer) -> None:
 def serve(
     config: ConfigFile = None,
     model: Annotated[str | None, typer.Option(help="The model folder's <publisher>/<name>.")] = None,
-    runtime_folder: Annotated[Path | None, typer.Option(help="Where sockets and ring go.")] = None,
-    state_folder: Annotated[Path | None, typer.Option(help="Where the durable gallery goes.")] = None,
+    runtime_folder: Annotated[Path | None, folder_option("Where sockets and ring go.")] = None,
+    state_folder: Annotated[Path | None, folder_option("Where the durable gallery goes.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, max=64, help="Worker processes.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
@@ -70,7 +71,7 @@ def restore(
     with_forgotten: WithForgotten = False,
     config: ConfigFile = None,
     model: Annotated[str | None, typer.Option(help="The model folder's <publisher>/<name>.")] = None,
-    state_folder: Annotated[Path | None, typer.Option(help="Where the durable gallery is.")] = None,
+    state_folder: Annotated[Path | None, folder_option("Where the durable gallery is.")] = None,
 ) -> None:
     """Put back a saved gallery in place of the present one. The daemon must be stopped."""
     from reidd import places
