@@ -45,6 +45,12 @@ def test_a_limit_that_makes_no_sense_is_refused(identifier, count, method):
         identifier.set_per_id_gallery_limit(count, method)
 
 
+def test_a_drop_method_as_long_as_no_name_is_refused_without_being_said_again(identifier):
+    with pytest.raises(reidd.RequestError, match=r"drop.method") as refusal:
+        identifier.set_per_id_gallery_limit(2, "x" * 1000)
+    assert len(str(refusal.value)) < 200
+
+
 @pytest.mark.parametrize("seconds", [0, -1, "5", True, float("nan"), float("inf")])
 def test_what_is_no_time_to_live_is_refused(identifier, seconds):
     with pytest.raises(reidd.RequestError, match="expected seconds, more than 0"):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reidd.errors import RequestError
+from reidd.errors import RequestError, shown
 
 DROP_METHODS = ("drop_oldest", "drop_latest", "drop_random", "drop_redundant")
 MOST_COMPARED = 1000
@@ -25,7 +25,7 @@ def checked_limit(count: int, drop_method: str) -> Limit:
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise RequestError(f"an id keeps at least 1 instance; got a limit of {count!r}")
     if drop_method not in DROP_METHODS:
-        raise RequestError(f"no drop method {drop_method!r}; there are {', '.join(DROP_METHODS)}")
+        raise RequestError(f"no drop method {shown(drop_method)}; there are {', '.join(DROP_METHODS)}")
     if drop_method == "drop_redundant" and count > MOST_COMPARED:
         raise RequestError(
             f"drop_redundant compares all instances of an id with each other, so it keeps at most {MOST_COMPARED}; got "

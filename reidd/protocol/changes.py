@@ -44,7 +44,7 @@ class SetPerIdGalleryLimit(GalleryChange, frozen=True, kw_only=True, tag="set_pe
     """How many instances an id keeps, and which one makes room."""
 
     count: Positive
-    drop_method: str
+    drop_method: Text
 
 
 class SetLabel(GalleryChange, frozen=True, kw_only=True, tag="set_label"):

@@ -22,7 +22,7 @@ MAX_DEADLINE_MS = 600_000
 MAX_REQUEST_ID = 128
 """Characters of a request id."""
 MAX_TEXT = 256
-"""Characters of a label."""
+"""Characters of a label, or of a drop method's name."""
 
 Id = Annotated[int, Meta(ge=0, le=MAX_ID)]
 TopK = Annotated[int, Meta(ge=1, le=MAX_TOP_K)]
