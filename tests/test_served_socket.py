@@ -140,6 +140,18 @@ def test_who_holds_most_memory_is_cut_off_and_no_other(served, path, dealer):
         assert len(served.names) == 1
 
 
+def test_however_often_somebody_is_cut_off_it_is_said_now_and_then(served, path, caplog):
+    for _ in range(2):
+        with ExitStack() as stack:
+            for _ in range(15):
+                stack.enter_context(greeted(served, path)).sendall(client.frame(b"", claims=2900 << 10) + bytes(100))
+            serve(served, lambda: len(served.names) < 15)
+        serve(served, lambda: not served.names)
+    assert [record.message for record in caplog.records] == [
+        "a client was cut off that had 2 MiB of messages under way"
+    ]
+
+
 def test_who_announces_much_and_says_no_more_of_it_costs_nobody_a_larger_message(served, path, dealer):
     with ExitStack() as stack:
         for _ in range(14):

@@ -12,12 +12,26 @@ REST_S = 1.0
 SAY_EVERY_S = 600.0
 
 
+class Complaint:
+    """A warning that is said now and then, but not each time: what it is about may go on for months."""
+
+    def __init__(self) -> None:
+        self._silent_until = 0.0
+
+    def say(self, words: str) -> None:
+        """Say it, unless it was said just now."""
+        now = time.monotonic()
+        if now >= self._silent_until:
+            self._silent_until = now + SAY_EVERY_S
+            log.warning("%s", words)
+
+
 class Entrance:
     """Those who come while it rests wait in the kernel: they neither keep the loop busy nor fill the log."""
 
     def __init__(self, listener: socket.socket, epoll: select.epoll):
         self.listener, self._epoll = listener, epoll
-        self._rests_until, self._silent_until = math.inf, 0.0
+        self._rests_until, self._full = math.inf, Complaint()
         listener.setblocking(False)
         epoll.register(listener, select.EPOLLIN)
 
@@ -36,13 +50,10 @@ class Entrance:
         return None
 
     def rest(self, reason: str) -> None:
-        """Let nobody in for a while, and say why, but not each time: it may go on for months."""
-        now = time.monotonic()
+        """Let nobody in for a while, and say why."""
         self._epoll.unregister(self.listener)
-        self._rests_until = now + REST_S
-        if now >= self._silent_until:
-            self._silent_until = now + SAY_EVERY_S
-            log.warning("%s", reason)
+        self._rests_until = time.monotonic() + REST_S
+        self._full.say(reason)
 
     def wake(self) -> None:
         """End a rest that was long enough."""

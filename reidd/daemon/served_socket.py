@@ -13,7 +13,7 @@ from typing import NamedTuple
 from reidd.daemon import zmtp
 from reidd.daemon.aside import Aside
 from reidd.daemon.connection import Connection, dearest
-from reidd.daemon.entrance import Entrance
+from reidd.daemon.entrance import Complaint, Entrance
 from reidd.daemon.hearing import Hearing
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class ServedSocket:
         self._shaking: deque[Connection] = deque()
         self._speaking: deque[Connection] = deque()
         """Those of which the next step of a handshake, or a message, may be at hand."""
-        self._held_bytes = 0
+        self._held_bytes, self._overfull = 0, Complaint()
 
     def fileno(self) -> int:
         """What to poll."""
@@ -231,7 +231,7 @@ class ServedSocket:
             self._held_bytes += connection.more_bytes()
         while self._held_bytes > self._room.held_bytes:
             costly = dearest(self._connections.values())
-            log.warning("a client was cut off that had %d MiB of messages under way", costly.counted_bytes >> 20)
+            self._overfull.say(f"a client was cut off that had {costly.counted_bytes >> 20} MiB of messages under way")
             self._close(costly)
 
     def _send_away_the_silent(self) -> None:
