@@ -6,6 +6,7 @@ import re
 import cv2
 import numpy as np
 import pytest
+from terminal import at_a_terminal
 
 from reidd import keys, places
 from reidd.protocol import MAX_FRAME_BYTES
@@ -178,6 +179,17 @@ def test_a_gallery_that_is_to_be_cleared_where_nobody_can_be_asked_stays_and_the
     run("add", 1, f"{GALLERY}/1_*.jpg")
     done = run("clear")
     assert (done.returncode, "`--yes` does not ask" in done.stderr, client.count()) == (65, True, 3)
+
+
+def test_no_number_is_broken_in_two_in_40_columns(run, client, shared_daemon, monkeypatch):
+    monkeypatch.setenv("REIDD_ENDPOINT", shared_daemon.endpoint)
+    for id in (1, 123_456_789):
+        run("add", id, f"{GALLERY}/{id % 7}_*.jpg")
+        run("label", id, "Ann Miller from next door")
+    words = ("identify", QUERIES / "1_f0300.jpg", "--top-k", 2)
+    asked = json.loads(run(*words, "--json").stdout)[0]["predictions"]
+    shown = at_a_terminal(*words, columns=40).split()
+    assert {f"{p['distance']:.3f}" for p in asked} | {str(p["id"]) for p in asked} <= set(shown)
 
 
 def test_an_image_that_is_refused_leaves_no_empty_table(run, tmp_path):

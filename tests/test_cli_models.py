@@ -1,17 +1,12 @@
 """`reidd models`: what is there, whether all pairs agree on it, and how one's own comes in."""
 
-import contextlib
 import json
 import os
-import pty
 import shutil
-import struct
-import subprocess
 import sys
-import termios
-from fcntl import ioctl
 
 import pytest
+from terminal import at_a_terminal
 
 from reidd import places
 from reidd.cli import models
@@ -30,21 +25,6 @@ def run(tmp_path, monkeypatch, commands):
         return done
 
     return command
-
-
-def at_a_terminal(*words, columns):
-    """What `reidd` prints on a terminal that is so wide."""
-    end, terminal = pty.openpty()
-    ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    with subprocess.Popen([sys.executable, "-m", "reidd", *words], stdout=terminal, stdin=terminal) as process:
-        os.close(terminal)
-        shown = b""
-        with contextlib.suppress(OSError):  # how the end of a terminal is told
-            while piece := os.read(end, 65536):
-                shown += piece
-    os.close(end)
-    assert process.returncode == 0
-    return shown.decode()
 
 
 def added(run, tmp_path, *options, status=0):

@@ -30,13 +30,20 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | No
     from rich.text import Text
 
     kept = [list(row) for row in rows]
-    shown = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
+    out, shown = console(), Table(title=title, box=SIMPLE_HEAD, title_justify="left")
+    widths: list[int | None] = []
     for index, name in enumerate(columns):
         numeric = all(isinstance(row[index], (int, float)) for row in kept) and bool(kept)
         shown.add_column(printable(name), justify="right" if numeric else "left", overflow="fold")
+        widths.append(max(4, *(len(cell_text(row[index])) for row in kept)) if numeric else None)
     for row in kept:
         shown.add_row(*(cell if isinstance(cell, Text) else cell_text(cell) for cell in row))
-    console().print(shown)
+    if out.measure(shown, options=out.options.update(max_width=1000)).maximum > out.width:
+        # Words may be folded, but half a number is another number: rather the terminal breaks the line.
+        for column, width in zip(shown.columns, widths, strict=True):
+            column.width = width
+        out.width = max(out.width, sum(width or 1 for width in widths) + 3 * len(widths) + 1)
+    out.print(shown)
 
 
 def cell_text(value: Any) -> str:
