@@ -83,6 +83,13 @@ def test_systemd_understands_the_drop_ins_and_they_open_little(unit, drop_in):
     assert float(score[1]) <= WORST_SCORES[drop_in]
 
 
+def test_a_drop_in_that_allows_all_devices_names_none():
+    # Where one is named, the others are denied; and to an older systemd `ProtectClock=yes` names the clock's.
+    for drop_in in WORST_SCORES:
+        text = (SYSTEMD / f"reidd-{drop_in}.conf").read_text()
+        assert "DevicePolicy=auto" not in text or ("DeviceAllow=" not in text and "ProtectClock=no" in text)
+
+
 @needs_systemd
 def test_systemd_makes_the_user_and_the_group(tmp_path):
     if not shutil.which("systemd-sysusers"):
