@@ -98,8 +98,10 @@ def test_systemd_makes_the_user_and_the_group(tmp_path):
     command = ["systemd-sysusers", f"--root={tmp_path}", str(SYSTEMD / "reidd.sysusers")]
     made = subprocess.run(command, capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
-    assert re.search(r"^reidd:", (tmp_path / "etc/passwd").read_text(), re.M)
-    assert re.search(r"^reidd:", (tmp_path / "etc/group").read_text(), re.M)
+    group = re.search(r"^reidd:[^:]*:(\d+):", (tmp_path / "etc/group").read_text(), re.M)
+    assert re.search(rf"^reidd:[^:]*:\d+:{group[1]}:", (tmp_path / "etc/passwd").read_text(), re.M)
+    # Only newer ones take a group's name, as `-:reidd`, in the third column.
+    assert re.findall(r"^u reidd (\S+)", (SYSTEMD / "reidd.sysusers").read_text(), re.M) == ["-"]
 
 
 def test_the_example_configuration_shows_every_key_with_its_default(tmp_path):
