@@ -37,7 +37,7 @@ def test_what_is_installed_is_taken_away_but_not_what_people_made(root):
         if isinstance(step, Copy):
             Copy(step.source, step.path, step.mode, keep=step.keep).do()
     installed = files(root)
-    assert {"etc/systemd/system/reidd.service", "etc/systemd/system/reidd@.service.d/tcp.conf"} <= installed
+    assert {"etc/systemd/system/reidd.service", "etc/systemd/system/reidd@.service.d/10-tcp.conf"} <= installed
     assert {path.name for path in places.service_folder().iterdir()} - {Path(path).name for path in installed} == {
         "reidd.sysusers", *(f"reidd-{drop_in.value}.conf" for drop_in in DropIn)
     }  # fmt: skip
@@ -84,6 +84,11 @@ def test_only_what_is_asked_for_is_opened(root, drop_in):
     said = "\n".join(map(str, installation.install(None, PYTHON, [drop_in])))
     assert [other for other in DropIn if f"{other.value}.conf" in said] == [drop_in]
     assert ("udev" in said) == drop_in.value.startswith("coral")
+
+
+def test_what_the_operator_edits_comes_after_what_is_installed():
+    # systemd reads drop-ins in the order of their names; `IPAddressDeny=` in that of tcp empties the list before it.
+    assert [drop_in for drop_in in DropIn if drop_in.installed_name > "override.conf"] == []
 
 
 def test_a_gallery_key_is_made_once(root):

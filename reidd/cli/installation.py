@@ -33,6 +33,11 @@ class DropIn(str, Enum):
     TCP = "tcp"
     ENCRYPTION = "encryption"
 
+    @property
+    def installed_name(self) -> str:
+        """What it is called beside the unit: systemd reads it before the `override.conf` of `systemctl edit`."""
+        return f"10-{self.value}.conf"
+
 
 class Source(NamedTuple):
     """What pip installs."""
@@ -158,7 +163,7 @@ def _environment(source: Source, python: Path, *, own_libraries: bool) -> Sequen
 def _reach(files: Path, drop_in: DropIn) -> Sequence[Step]:
     name = f"reidd-{drop_in.value}.conf"
     steps: list[Step] = [
-        Copy(files / name, UNITS / unit / f"{drop_in.value}.conf") for unit in ("reidd.service.d", "reidd@.service.d")
+        Copy(files / name, UNITS / unit / drop_in.installed_name) for unit in ("reidd.service.d", "reidd@.service.d")
     ]
     match drop_in:
         case DropIn.CORAL_USB | DropIn.CORAL_PCIE:
@@ -182,7 +187,7 @@ def _key() -> Sequence[Step]:
 
 def _unreach(folder: Path) -> Sequence[Step]:
     """Drop-ins of ours go; one that the operator wrote stays, and with it the folder."""
-    return [*(Remove(folder / f"{drop_in.value}.conf") for drop_in in DropIn), Remove(folder, if_empty=True)]
+    return [*(Remove(folder / drop_in.installed_name) for drop_in in DropIn), Remove(folder, if_empty=True)]
 
 
 def _instances() -> set[str]:
