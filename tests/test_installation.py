@@ -6,6 +6,7 @@ import pytest
 
 from reidd import places
 from reidd.cli import installation
+from reidd.cli.install_service import install_service
 from reidd.cli.installation import DropIn, Source
 from reidd.cli.steps import Copy, Link, Remove, Run
 from reidd.errors import ConfigError
@@ -89,6 +90,16 @@ def test_only_what_is_asked_for_is_opened(root, drop_in):
 def test_what_the_operator_edits_comes_after_what_is_installed():
     # systemd reads drop-ins in the order of their names; `IPAddressDeny=` in that of tcp empties the list before it.
     assert [drop_in for drop_in in DropIn if drop_in.installed_name > "override.conf"] == []
+
+
+def test_what_was_asked_for_once_is_brought_up_to_date(root, capsys):
+    left = installation.UNITS / "reidd.service.d/10-tcp.conf"
+    left.parent.mkdir(parents=True)
+    left.write_text("of an earlier reidd")
+    install_service(python=PYTHON, dry_run=True)
+    said = capsys.readouterr().out
+    assert f"write {left}" in said
+    assert ",tcp]" in said
 
 
 def test_a_gallery_key_is_made_once(root):

@@ -53,24 +53,22 @@ def install_service(
         _take(installation.uninstall(), dry_run=dry_run)
         typer.echo(KEPT)
         return
-    wanted = {
+    asked = {
         DropIn.CORAL_USB: coral_usb, DropIn.CORAL_PCIE: coral_pcie, DropIn.JETSON: jetson, DropIn.TCP: tcp,
         DropIn.ENCRYPTION: encryption,
     }  # fmt: skip
+    drop_ins = {drop_in for drop_in in DropIn if asked[drop_in]}.union(installation.present())
     # Run from /opt/reidd itself, there is nothing to fetch.
     there = wheel is None and Path(sys.prefix) == installation.ENVIRONMENT
     extras = ",".join(
         [
-            extra or ("tflite" if jetson else installation.extra()),
-            *(["encryption"] if encryption else []),
-            *(["tcp"] if tcp else []),
+            extra or ("tflite" if DropIn.JETSON in drop_ins else installation.extra()),
+            *(["encryption"] if DropIn.ENCRYPTION in drop_ins else []),
+            *(["tcp"] if DropIn.TCP in drop_ins else []),
         ]
     )
     source = None if there else installation.source(wheel, extras)
-    steps = installation.install(
-        source, installation.python(python), [drop_in for drop_in, asked in wanted.items() if asked]
-    )
-    _take(steps, dry_run=dry_run)
+    _take(installation.install(source, installation.python(python), drop_ins), dry_run=dry_run)
     typer.echo("who may ask the daemon belongs to the group reidd: usermod -aG reidd YOU, then log in again")
 
 

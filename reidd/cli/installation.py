@@ -72,6 +72,11 @@ def source(given: Path | None, extra: str) -> Source:
     return Source(f"reidd[{extra}] @ {where}", again=True)
 
 
+def present() -> list[DropIn]:
+    """The drop-ins that an earlier installation left: a newer reidd may bring others of the same names."""
+    return [drop_in for drop_in in DropIn if (UNITS / "reidd.service.d" / drop_in.installed_name).exists()]
+
+
 def extra() -> str:
     """Which set of runtimes this machine has already."""
     old = find_spec("tflite_runtime") is not None and find_spec("ai_edge_litert") is None
