@@ -102,6 +102,12 @@ def test_what_was_asked_for_once_is_brought_up_to_date(root, capsys):
     assert ",tcp]" in said
 
 
+def test_a_systemd_that_hands_no_key_on_is_refused():
+    with pytest.raises(ConfigError, match=r"systemd 245 hands no key to a service.*247 or newer.*gallery_key"):
+        installation.check_systemd("systemd 245 (245.4-4ubuntu3.24)\n+PAM +AUDIT")
+    installation.check_systemd("systemd 247 (247.3-7+deb11u7)\n+PAM +AUDIT")
+
+
 def test_a_gallery_key_is_made_once(root):
     made = "reidd keys gallery /etc/reidd/gallery.key"
     assert made not in steps_said(root)

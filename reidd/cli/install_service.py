@@ -1,6 +1,7 @@
 """`reidd install-service`: from a package to a running service, and back."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -58,6 +59,8 @@ def install_service(
         DropIn.ENCRYPTION: encryption,
     }  # fmt: skip
     drop_ins = {drop_in for drop_in in DropIn if asked[drop_in]}.union(installation.present())
+    if DropIn.ENCRYPTION in drop_ins and not dry_run:
+        installation.check_systemd(subprocess.check_output(["systemctl", "--version"], text=True))  # noqa: S607
     # Run from /opt/reidd itself, there is nothing to fetch.
     there = wheel is None and Path(sys.prefix) == installation.ENVIRONMENT
     extras = ",".join(

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import re
 import sys
 from collections.abc import Collection, Sequence
 from enum import Enum
@@ -21,6 +22,7 @@ UDEV = Path("/etc/udev/rules.d/60-reidd-coral.rules")
 COMMAND = Path("/usr/local/bin/reidd")
 RUNTIME = Path("/run/reidd")
 UNIT_FILES = ("reidd.service", "reidd.socket", "reidd@.service", "reidd@.socket")
+CREDENTIALS_SINCE = 247
 UNSEEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108  (what the hardened unit does not see)
 
 
@@ -75,6 +77,21 @@ def source(given: Path | None, extra: str) -> Source:
 def present() -> list[DropIn]:
     """The drop-ins that an earlier installation left: a newer reidd may bring others of the same names."""
     return [drop_in for drop_in in DropIn if (UNITS / "reidd.service.d" / drop_in.installed_name).exists()]
+
+
+def check_systemd(said: str) -> None:
+    """Refuse a systemd, by what `systemctl --version` says, that passes over the line which hands the key on.
+
+    Raises:
+        ConfigError: it is too old.
+    """
+    found = re.match(r"systemd (\d+)", said)
+    if found and int(found[1]) < CREDENTIALS_SINCE:
+        raise ConfigError(
+            f"systemd {found[1]} hands no key to a service, and the gallery would lie there readable; expected "
+            f"{CREDENTIALS_SINCE} or newer for --encryption; with this one, name a key file of the user reidd as "
+            f"`gallery_key` in {CONFIGURATION / 'reidd.toml'}"
+        )
 
 
 def extra() -> str:
