@@ -1,5 +1,6 @@
 """The command line against a real daemon: its state, keys, models, benches, help and the demo."""
 
+import importlib.metadata
 import json
 import os
 import re
@@ -120,6 +121,9 @@ def test_the_service_gets_the_libraries_that_its_options_take(run):
     options = ("install-service", "--dry-run", "--python", "/usr/bin/python3")
     assert re.search(r"reidd\[[a-z-]+,encryption,tcp\]", run(*options, "--tcp", "--encryption").stdout)
     assert re.search(r"reidd\[[a-z-]+\]", run(*options).stdout)
+    assert "reidd[jetson]" in run(*options, "--jetson").stdout
+    # The system's OpenCV, which that environment sees, was built for numpy 1.
+    assert "numpy<2; extra == 'jetson'" in importlib.metadata.requires("reidd")
 
 
 @pytest.mark.parametrize(

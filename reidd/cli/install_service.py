@@ -40,7 +40,8 @@ def install_service(
         bool, typer.Option("--encryption", help="Encrypt the stored gallery, with a key that is made for it.")
     ] = False,
     extra: Annotated[
-        str | None, typer.Option(help="The runtimes to install: standard, tflite-runtime, ...; by default as here.")
+        str | None,
+        typer.Option(help="The runtimes to install: standard, jetson, tflite-runtime, ...; by default as here."),
     ] = None,
     python: Annotated[Path | None, typer.Option(help="The Python to run on; by default this one.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
@@ -65,7 +66,7 @@ def install_service(
     there = wheel is None and Path(sys.prefix) == installation.ENVIRONMENT
     extras = ",".join(
         [
-            extra or ("tflite" if DropIn.JETSON in drop_ins else installation.extra()),
+            extra or ("jetson" if DropIn.JETSON in drop_ins else installation.extra()),
             *(["encryption"] if DropIn.ENCRYPTION in drop_ins else []),
             *(["tcp"] if DropIn.TCP in drop_ins else []),
         ]
