@@ -6,12 +6,13 @@ import subprocess
 import sys
 
 import msgspec
+import pytest
 from plugged import installed
 from pools import LITE, STICK
 from users import AS_ORDINARY
 
 from reidd import places, trials
-from reidd.cli.doctor import _at_work, _daemon, _looked
+from reidd.cli.doctor import _at_work, _daemon, _libraries, _looked
 from reidd.cli.finding import Finding
 from reidd.cli.model_findings import look_at_model
 from reidd.daemon.config import Config
@@ -44,6 +45,21 @@ def test_doctor_keeps_what_it_found_before_it_fell_ill():
         raise ZeroDivisionError("x")
 
     assert [(f.what, f.fine) for f in _looked(look)] == [("model", True), ("look", False)]
+
+
+@pytest.mark.parametrize(
+    ("why", "advice"),
+    [
+        ("numpy.core.multiarray failed to import", "pip install 'numpy<2'"),
+        ("libGL.so.1: cannot open shared object file", "pip install 'reidd[opencv]'"),
+    ],
+)
+def test_doctor_says_why_opencv_cannot_be_imported(tmp_path, monkeypatch, why, advice):
+    (tmp_path / "cv2.py").write_text(f"raise ImportError({why!r})")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "cv2", raising=False)
+    (found,) = [finding for finding in _libraries() if finding.what == "OpenCV"]
+    assert (found.fine, found.words.endswith(f"{why}: {advice}")) == (False, True)
 
 
 def test_doctor_says_what_a_daemon_has_to_do_without():

@@ -111,12 +111,14 @@ def _libraries() -> Iterator[Finding]:
     yield Finding("libzmq", fine, zmq.zmq_version() + ("" if fine else "; too old: pip install -U pyzmq"))
     try:
         import cv2
-    except ImportError:
-        missing = "cv2 cannot be imported, and images are read with it: pip install 'reidd[opencv]'"
-        yield Finding("OpenCV", False, missing)
+    except ImportError as error:
+        # A board's own OpenCV may be of before numpy 2; pip's would take its place, and has no CUDA.
+        advice = "pip install 'numpy<2'" if "numpy" in str(error) else "pip install 'reidd[opencv]'"
+        yield Finding("OpenCV", False, f"images are read with it, and it cannot be imported: {error}: {advice}")
     else:
         new = tuple(int(n) for n in cv2.__version__.split(".")[:2]) >= MIN_OPENCV
-        old = "; before 4.12 damaged JPEGs may decode to old pixels: pip install -U opencv-python-headless"
+        old = "; before 4.12 damaged JPEGs may decode to old pixels: unless it is the board's own, "
+        old += "pip install -U opencv-python-headless"
         yield Finding("OpenCV", True if new else None, cv2.__version__ + ("" if new else old))
     registry = Registry()
     yield from (Finding(f"plugin {p.plugin}", False, p.reason) for p in registry.problems)
