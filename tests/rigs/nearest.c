@@ -1,8 +1,9 @@
 /* Finds the nearest instance in a reidd gallery while the daemon writes it. docs/gallery.md describes the layout.
  *
- *     gcc -O2 -o nearest nearest.c && ./nearest /run/reidd/gallery < probes.f32
+ *     gcc -O2 -o nearest nearest.c && ./nearest /run/reidd/gallery.ring < probes.f32
  *
- * Reads probes of dim float32 values, of length 1, and prints "<id> <instance> <distance>" for each, or "empty".
+ * Reads probes of dim float32 values, of length 1, and prints "<id> <instance> <distance>" for each, or "empty". The
+ * distance is 1 - cos.
  * Exits with 1 when the file is no gallery, with 2 when its rows stay damaged or its writer stuck.
  */
 #include <fcntl.h>
