@@ -150,7 +150,7 @@ def _server(stack: ExitStack, settings: Settings, asked_to_stop: Signals, wakeup
         model=settings.model,
         wakeup=wakeup,
         ring=settings.runtime.absolute() / places.RING,
-        analytics=f"ipc://{settings.runtime / places.ANALYTICS}",
+        analytics=f"ipc://{settings.runtime.absolute() / places.ANALYTICS}",
         audit_days=settings.audit_days,
         max_distance=settings.max_distance,
     )

@@ -118,10 +118,11 @@ def test_the_configured_threshold_holds_in_place_of_the_models(short_folder, ima
         assert client.re_id_image(image[:-4], max_distance=0.4).verdict == "known"
 
 
-def test_whoever_works_in_another_folder_is_told_where_the_ring_lies(short_folder, monkeypatch):
+def test_whoever_works_in_another_folder_is_told_where_ring_and_analytics_lie(short_folder, monkeypatch):
     monkeypatch.chdir(short_folder)
     with Daemon(Path()) as daemon, daemon.client(timeout=30) as client:
         assert client.status().ring == str(short_folder / "run" / places.RING)
+        assert client.status().analytics == f"ipc://{short_folder}/run/{places.ANALYTICS}"
 
 
 def test_too_few_open_files_are_said_before_clients_are_sent_away(short_folder):
