@@ -80,6 +80,10 @@ def test_instances_of_the_template_are_stopped_too(root):
     assert "reidd.service reidd.socket reidd@face.socket" in str(installation.uninstall()[0])
 
 
+def test_an_upgrade_restarts_every_daemon(root):
+    assert "systemctl restart reidd.service\nsystemctl try-restart reidd@*.service" in steps_said(root)
+
+
 @pytest.mark.parametrize("drop_in", DropIn)
 def test_only_what_is_asked_for_is_opened(root, drop_in):
     said = "\n".join(map(str, installation.install(None, PYTHON, [drop_in])))

@@ -133,6 +133,11 @@ def install(source: Source | None, python: Path, drop_ins: Collection[DropIn]) -
         Run(["systemctl", "enable", "reidd.socket", "reidd.service"], "look at `systemctl status`"),
         Run(["systemctl", "start", "reidd.socket"], "see why with `journalctl -u reidd.socket`"),
         Run(["systemctl", "restart", "reidd.service"], "see why with `journalctl -u reidd`, mend it, run this again"),
+        # Those of other models too: a worker that an old core starts would run the new code.
+        Run(
+            ["systemctl", "try-restart", "reidd@*.service"],
+            "see why with `journalctl -u 'reidd@*'`, mend it, run this again",
+        ),
         Run([ENVIRONMENT / "bin/reidd", "doctor", "--config", CONFIGURATION / "reidd.toml"], "see above", shown=True),
     ]
 
