@@ -1,6 +1,8 @@
 """The steps of installing the service, as far as they can be seen without being root; test_install.py does them."""
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -141,6 +143,17 @@ def test_a_folder_of_wheels_needs_no_network(tmp_path):
     assert installation.source(wheel, "opencv").requirement == f"reidd[opencv] @ {wheel.as_uri()}"
     with pytest.raises(ConfigError, match="no such file"):
         installation.source(tmp_path / "other.whl", "opencv")
+
+
+def test_a_folder_with_a_space_in_its_name_is_found_again(tmp_path, monkeypatch):
+    folder = tmp_path / "my reidd"
+    folder.mkdir()
+    origin = SimpleNamespace(read_text=lambda name: json.dumps({"url": folder.as_uri(), "dir_info": {}}))
+    monkeypatch.setattr(installation.importlib.metadata, "distribution", lambda name: origin)
+    assert installation.source(None, "standard").requirement == f"reidd[standard] @ {folder.as_uri()}"
+    folder.rmdir()
+    with pytest.raises(ConfigError, match="is gone"):
+        installation.source(None, "standard")
 
 
 def test_a_python_that_the_service_cannot_see_is_refused(tmp_path):

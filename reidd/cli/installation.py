@@ -9,6 +9,7 @@ from enum import Enum
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from reidd import places
 from reidd.cli.steps import Copy, Folder, Link, Remove, Run, Step
@@ -68,7 +69,7 @@ def source(given: Path | None, extra: str) -> Source:
     if not origin:
         return Source(f"reidd[{extra}]=={importlib.metadata.version('reidd')}")
     url, vcs = origin["url"], origin.get("vcs_info")
-    if url.startswith("file://") and not Path(url.removeprefix("file://")).exists():
+    if url.startswith("file://") and not Path(unquote(url.removeprefix("file://"))).exists():
         raise ConfigError(f"{url} is gone, and this reidd came from there; name a wheel with --from")
     where = f"{vcs['vcs']}+{url}@{vcs['commit_id']}" if vcs else url
     return Source(f"reidd[{extra}] @ {where}", again=True)
