@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -64,6 +65,16 @@ def test_the_template_is_the_unit_with_a_name_in_its_folders(kind):
 
     plain = "\n".join(settings(f"reidd@.{kind}")).replace(" --config /etc/reidd/%i.toml", "")
     assert re.sub("[@/]%i", "", plain) == "\n".join(settings(f"reidd.{kind}"))
+
+
+@pytest.mark.parametrize(("status", "rests"), [("78", True), ("203", True), ("0", False), ("KILL", False)])
+def test_what_cannot_start_is_not_started_again_and_again(tmp_path, status, rests):
+    (tmp_path / "sleep").write_text("#!/bin/sh\necho rests\n")
+    (tmp_path / "sleep").chmod(0o755)
+    (command,) = re.findall("^ExecStopPost=(.*)$", (SYSTEMD / "reidd.service").read_text(), re.M)
+    environment = {"PATH": str(tmp_path), "EXIT_STATUS": status}
+    done = subprocess.run(shlex.split(command), env=environment, check=True, capture_output=True, text=True)
+    assert (done.stdout == "rests\n") == rests
 
 
 @needs_systemd
