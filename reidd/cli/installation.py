@@ -38,8 +38,11 @@ class DropIn(str, Enum):
 
     @property
     def installed_name(self) -> str:
-        """What it is called beside the unit: systemd reads it before the `override.conf` of `systemctl edit`."""
-        return f"10-{self.value}.conf"
+        """What it is called beside the unit: systemd reads it before the `override.conf` of `systemctl edit`.
+
+        A Jetson's comes last, for it allows more memory and more devices than the others.
+        """
+        return f"{20 if self is DropIn.JETSON else 10}-{self.value}.conf"
 
 
 class Source(NamedTuple):

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from figures import note
 from subjects import eventually
 
 import reidd
+from reidd.cli.installation import DropIn
 from reidd.client import subscribed
 from reidd.daemon.config import Config, parse
 
@@ -94,11 +96,26 @@ def test_systemd_understands_the_drop_ins_and_they_open_little(unit, drop_in):
     assert float(score[1]) <= WORST_SCORES[drop_in]
 
 
-def test_a_drop_in_that_allows_all_devices_names_none():
-    # Where one is named, the others are denied; and to an older systemd `ProtectClock=yes` names the clock's.
-    for drop_in in WORST_SCORES:
-        text = (SYSTEMD / f"reidd-{drop_in}.conf").read_text()
-        assert "DevicePolicy=auto" not in text or ("DeviceAllow=" not in text and "ProtectClock=no" in text)
+def drop_ins() -> list[str]:
+    """What the drop-ins say, in the order in which systemd reads them when all are installed."""
+    return [
+        (SYSTEMD / f"reidd-{drop_in.value}.conf").read_text()
+        for drop_in in sorted(DropIn, key=attrgetter("installed_name"))
+    ]
+
+
+def test_all_drop_ins_together_deny_no_device_that_one_of_them_allows():
+    settings = [line for text in drop_ins() for line in text.splitlines()]
+    # Where a device is named, the others are denied; to an older systemd `ProtectClock=yes` names the clock's.
+    after = settings[settings.index("DevicePolicy=auto") :]
+    assert [line for line in after if line.startswith(("DeviceAllow=", "ProtectClock="))] == [
+        "DeviceAllow=", "ProtectClock=no",
+    ]  # fmt: skip
+
+
+def test_all_drop_ins_together_allow_the_memory_that_any_of_them_does():
+    limits = [limit for text in drop_ins() for limit in re.findall("^LimitDATA=(.*)$", text, re.M)]
+    assert limits == ["896M", "infinity"]
 
 
 @needs_systemd
