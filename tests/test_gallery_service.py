@@ -25,3 +25,11 @@ def test_everybody_hears_which_instances_the_limit_took_when_ids_are_merged_or_a
         moved = service.answer(protocol.Move(instance=6, id=1))
     for answer, dropped in ((merged, [1, 2]), (moved, [3])):
         assert [event.dropped for event in answer.events] == [answer.reply.dropped] == [dropped]
+
+
+def test_a_page_of_ids_that_were_asked_for_is_empty_only_at_the_end():
+    with opened() as gallery:
+        service = GalleryService(gallery)
+        gallery.add(50, features(1))
+        reply = service.answer(protocol.Ids(only=list(range(100)), limit=10)).reply
+    assert [record.id for record in reply.ids] == [50]

@@ -164,13 +164,17 @@ class GalleryService:
         return _changed(request, change, event)
 
     def _ids(self, request: protocol.Ids) -> protocol.IdList:
-        ids = self._gallery.ids() if request.only is None else sorted(set(request.only))
+        if request.only is None:
+            ids = self._gallery.ids()
+        else:
+            # Those that are not there go before a page is cut: whoever gets an empty one asks no more.
+            ids = sorted(id for id in set(request.only) if self._gallery.count(id))
         asked = (
             (id, self._gallery.count(id), self._gallery.identity(id)) for id in _page(ids, request.after, request.limit)
         )
         return protocol.IdList(
             request=request.request,
-            ids=[protocol.IdRecord(id, n, known.label, known.pinned, known.ttl_s) for id, n, known in asked if n],
+            ids=[protocol.IdRecord(id, n, known.label, known.pinned, known.ttl_s) for id, n, known in asked],
             count=self._gallery.count(),
             limit=self._gallery.limit,
             ttl_s=self._gallery.ttl_s,
