@@ -161,6 +161,14 @@ def test_a_python_that_the_service_cannot_see_is_refused(tmp_path):
         installation.python(Path("/root/python3"))
 
 
+def test_a_python_that_makes_no_environments_is_told_its_own_package(monkeypatch):
+    monkeypatch.setattr(installation.sys, "base_prefix", "/usr")
+    monkeypatch.setattr(installation, "find_spec", lambda name: None)
+    # python3-venv is that of the system's python3, which may be another.
+    with pytest.raises(ConfigError, match=r"apt install python3\.\d+-venv"):
+        installation.python(None)
+
+
 def test_a_program_that_fails_says_why_and_what_to_do():
     with pytest.raises(ConfigError, match=r"sh -c .*: an Error; do this"):
         Run(["sh", "-c", "echo; echo an Error; echo more; exit 3"], "do this").do()

@@ -116,7 +116,9 @@ def python(given: Path | None) -> Path:
             f"{found} lies in {hidden}, which the service does not see; name the system's: --python /usr/bin/python3"
         )
     if given is None and find_spec("ensurepip") is None:
-        raise ConfigError(f"{found} makes no environments: the module ensurepip is missing; apt install python3-venv")
+        raise ConfigError(
+            f"{found} makes no environments: the module ensurepip is missing; apt install {found.name}-venv"
+        )
     return found
 
 
@@ -183,7 +185,7 @@ def _environment(source: Source, python: Path, *, own_libraries: bool) -> Sequen
     pip = (ENVIRONMENT / "bin/pip", "--disable-pip-version-check", "--no-input", "install", "--quiet")
     advice = "mend that, or name a wheel or a folder of wheels with --from"
     steps = [
-        Run([python, "-m", "venv", *shared, ENVIRONMENT], "on Debian: apt install python3-venv"),
+        Run([python, "-m", "venv", *shared, ENVIRONMENT], f"on Debian: apt install {python.name}-venv"),
         Run([*pip, "--upgrade", *source.options, source.requirement], advice),
     ]
     if source.again:
