@@ -4,9 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from subjects import eventually
 
-from reidd.cli.private_daemon import private_daemon
+import reidd
+from reidd.cli.private_daemon import _wait_until_ready, private_daemon
+from reidd.errors import BackendUnavailableError
 
 HOLD = """
 import sys
@@ -33,3 +36,12 @@ def test_it_ends_with_a_command_that_is_killed():
         pid = int(command.stdout.readline())
         command.kill()
     eventually(lambda: not is_there(pid))
+
+
+def test_why_it_did_not_start_is_said_in_one_line(tmp_path):
+    log = tmp_path / "log"
+    log.write_text("WARNING: a pair does not run\nreidd: no backend runs here\n")
+    with subprocess.Popen(["true"]) as ended, reidd.Client(f"ipc://{tmp_path}/none") as client:
+        ended.wait()
+        with pytest.raises(BackendUnavailableError, match="private daemon did not start: no backend runs here"):
+            _wait_until_ready(client, ended, log)

@@ -58,4 +58,5 @@ def _wait_until_ready(client: Client, process: "subprocess.Popen[bytes]", log: P
         except ConnectionError:
             continue
         return
-    raise BackendUnavailableError(f"the private daemon did not start: {log.read_text(errors='replace').strip()[-500:]}")
+    why = log.read_text(errors="replace").strip().rpartition("\n")[2].removeprefix("reidd: ")
+    raise BackendUnavailableError(f"the private daemon did not start: {why}")
