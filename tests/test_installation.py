@@ -19,7 +19,7 @@ PYTHON = Path("/usr/bin/python3")
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     """Everything that the steps touch, in a folder of our own."""
-    for name in ("ENVIRONMENT", "CONFIGURATION", "UNITS", "SYSUSERS", "UDEV", "COMMAND", "RUNTIME"):
+    for name in ("ENVIRONMENT", "CONFIGURATION", "KEY", "UNITS", "SYSUSERS", "UDEV", "COMMAND", "RUNTIME"):
         monkeypatch.setattr(installation, name, tmp_path / getattr(installation, name).relative_to("/"))
     return tmp_path
 
@@ -106,6 +106,16 @@ def test_what_was_asked_for_once_is_brought_up_to_date(root, capsys):
     said = capsys.readouterr().out
     assert f"write {left}" in said
     assert ",tcp]" in said
+
+
+def test_no_key_is_made_unasked_for(root):
+    left = installation.UNITS / "reidd.service.d/10-encryption.conf"
+    left.parent.mkdir(parents=True)
+    left.write_text("with a key that only this board reads")
+    assert installation.present() == set()
+    installation.KEY.parent.mkdir(parents=True)
+    installation.KEY.touch()
+    assert installation.present() == {DropIn.ENCRYPTION}
 
 
 def test_a_systemd_that_hands_no_key_on_is_refused():

@@ -59,7 +59,7 @@ def install_service(
         DropIn.CORAL_USB: coral_usb, DropIn.CORAL_PCIE: coral_pcie, DropIn.JETSON: jetson, DropIn.TCP: tcp,
         DropIn.ENCRYPTION: encryption,
     }  # fmt: skip
-    drop_ins = {drop_in for drop_in in DropIn if asked[drop_in]}.union(installation.present())
+    drop_ins = {drop_in for drop_in in DropIn if asked[drop_in]} | installation.present()
     if DropIn.ENCRYPTION in drop_ins and not dry_run:
         installation.check_systemd(subprocess.check_output(["systemctl", "--version"], text=True))  # noqa: S607
     # Run from /opt/reidd itself, there is nothing to fetch.

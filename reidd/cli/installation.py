@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import os
 import re
 import sys
 from collections.abc import Collection, Sequence
@@ -17,6 +18,7 @@ from reidd.errors import ConfigError
 
 ENVIRONMENT = Path("/opt/reidd")
 CONFIGURATION = Path("/etc/reidd")
+KEY = CONFIGURATION / "gallery.key"
 UNITS = Path("/etc/systemd/system")
 SYSUSERS = Path("/usr/lib/sysusers.d/reidd.conf")
 UDEV = Path("/etc/udev/rules.d/60-reidd-coral.rules")
@@ -78,9 +80,11 @@ def source(given: Path | None, extra: str) -> Source:
     return Source(f"reidd[{extra}] @ {where}", again=True)
 
 
-def present() -> list[DropIn]:
+def present() -> set[DropIn]:
     """The drop-ins that an earlier installation left: a newer reidd may bring others of the same names."""
-    return [drop_in for drop_in in DropIn if (UNITS / "reidd.service.d" / drop_in.installed_name).exists()]
+    found = {drop_in for drop_in in DropIn if (UNITS / "reidd.service.d" / drop_in.installed_name).exists()}
+    # A key that was taken away lies elsewhere: a new one, unasked for, would not open the gallery.
+    return found if _has_key() else found - {DropIn.ENCRYPTION}
 
 
 def check_systemd(said: str) -> None:
@@ -214,8 +218,12 @@ def _reach(files: Path, drop_in: DropIn) -> Sequence[Step]:
 
 def _key() -> Sequence[Step]:
     """A key that is there stays, for what was encrypted with it needs it."""
-    path = CONFIGURATION / "gallery.key"
-    return [] if path.exists() else [Run([ENVIRONMENT / "bin/reidd", "keys", "gallery", path], shown=True)]
+    return [] if _has_key() else [Run([ENVIRONMENT / "bin/reidd", "keys", "gallery", KEY], shown=True)]
+
+
+def _has_key() -> bool:
+    # Not Path.exists, which raises where the folder is closed to this user, who may look with --dry-run.
+    return os.path.exists(KEY)  # noqa: PTH110
 
 
 def _unreach(folder: Path) -> Sequence[Step]:
