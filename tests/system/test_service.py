@@ -113,6 +113,13 @@ def test_all_drop_ins_together_deny_no_device_that_one_of_them_allows():
     ]  # fmt: skip
 
 
+def test_whoever_listens_for_devices_hears_of_them():
+    # udev's messages stay in the name space of the machine's network.
+    listening = [text for text in drop_ins() if "AF_NETLINK" in text]
+    assert len(listening) == 1
+    assert "PrivateNetwork=no" in listening[0]
+
+
 def test_all_drop_ins_together_allow_the_memory_that_any_of_them_does():
     limits = [limit for text in drop_ins() for limit in re.findall("^LimitDATA=(.*)$", text, re.M)]
     assert limits == ["896M", "infinity"]
