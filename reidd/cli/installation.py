@@ -208,7 +208,7 @@ def _reach(files: Path, drop_in: DropIn) -> Sequence[Step]:
             steps.append(Run(["groupadd", "--system", "--force", group], f"make the group {group} by hand"))
             steps.append(Copy(files / UDEV.name, UDEV))
             steps.append(Run(["udevadm", "control", "--reload"], None))
-            steps.append(Run(["udevadm", "trigger"], None))
+            steps.append(Run(["udevadm", "trigger", "--subsystem-match=usb", "--subsystem-match=apex"], None))
         case DropIn.TCP:
             steps.append(Folder(CONFIGURATION / "keys", 0o2750, "reidd"))
         case DropIn.JETSON | DropIn.ENCRYPTION:
