@@ -33,10 +33,15 @@ def state_folder() -> Path:
 
 
 def default_endpoint() -> str:
-    """What `REIDD_ENDPOINT` names, else the socket of this user's daemon or, where there is none, of the machine's."""
+    """What `REIDD_ENDPOINT` names, else the socket of this user's daemon or, where there is none, of the machine's.
+
+    Raises ConfigError when somebody else made the folder that this user's daemon would have.
+    """
     if named := os.environ.get("REIDD_ENDPOINT"):
         return named
     own, machine = runtime_folder() / SOCKET, Path("/run/reidd") / SOCKET
+    if own.parent != machine.parent:
+        _check_ours(own.parent)
     # The folder counts, for whoever is not in its group does not see the socket within, and is to be told so.
     return f"ipc://{machine if machine.parent.exists() and not own.exists() else own}"
 
@@ -87,6 +92,19 @@ def service_folder() -> Path:
 def sample_folder() -> Path:
     """The embedded crops of six people and a stranger."""
     return Path(__file__).parent / "sample"
+
+
+def _check_ours(folder: Path) -> None:
+    """Whoever made a folder of our name first, in the one for temporary files, would be sent our images."""
+    try:
+        owner = folder.lstat().st_uid
+    except OSError:
+        return
+    if owner not in (0, os.geteuid()):
+        raise ConfigError(
+            f"{folder}: belongs to uid {owner}, so it is not your daemon's; set XDG_RUNTIME_DIR to a folder of your "
+            "own, or name the daemon with --endpoint or REIDD_ENDPOINT"
+        )
 
 
 def _user_folder(variable: str, below_home: str) -> Path:
