@@ -45,6 +45,17 @@ class TestSaving:
         path, _ = saved
         assert path.stat().st_mode & 0o777 == 0o600
 
+    @pytest.mark.parametrize("put", [Path.touch, lambda path: path.symlink_to("elsewhere")], ids=["file", "link"])
+    def test_whoever_put_a_file_or_a_link_in_its_way_reads_nothing_of_it(self, saved, put):
+        path, rows = saved
+        theirs = path.with_name(f".{path.name}.{os.getpid()}")
+        path.with_name("elsewhere").touch()
+        put(theirs)
+        with theirs.open("rb") as held:
+            archive.save(path, rows, labels={}, space=SPACE)
+            assert held.read() == b""
+        assert len(archive.load(path).rows.numbers) == len(rows.numbers)
+
     def test_an_empty_gallery_can_be_saved(self, tmp_path):
         with opened(capacity=50) as gallery:
             archive.save(tmp_path / "empty", gallery.reader.rows(), labels={}, space=SPACE)

@@ -77,8 +77,10 @@ def save(
             if left.suffix[1:].isdecimal() and not Path("/proc", left.suffix[1:]).exists():
                 with suppress(OSError):
                     left.unlink()  # of a save that was killed, with features in it
-        with unfinished.open("wb") as file:
-            os.fchmod(file.fileno(), 0o600)  # features are biometric data: nobody else's to read
+        # Features are biometric data, nobody else's to read: not while they are written, nor through a file or a link
+        # that somebody else put here.
+        unfinished.unlink(missing_ok=True)
+        with open(unfinished, "xb", opener=_for_us_alone) as file:
             np.savez(file, sha256=_bytes(_digest(content)), **content)
             file.flush()
             os.fsync(file.fileno())
@@ -132,6 +134,10 @@ def _decoded(content: Mapping[str, np.ndarray]) -> Archive:
     archive = Archive(rows, labels, content["space"].tobytes(), retention, origin)
     # An id may have gone while the file was written.
     return archive.about(set(rows.ids.tolist()))
+
+
+def _for_us_alone(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _bytes(value: bytes) -> np.ndarray:
