@@ -82,9 +82,8 @@ class Keyring(NamedTuple):
     def read(cls, folder: Path, *, empty: bool = False) -> "Keyring":
         """Read a folder of keys; `empty` says that it is fine when nobody is allowed in.
 
-        Raises:
-            ConfigError: it would leave the door open: a key is missing, damaged, double, without a role or in a file
-                others may read or change; or nobody is allowed in.
+        Raises ConfigError when it would leave the door open: a key is missing, damaged, double, without a role or in a
+        file others may read or change; or nobody is allowed in.
         """
         check_only_ours(folder, 0o022)
         check_only_ours(folder / CLIENTS, 0o022)
@@ -101,10 +100,7 @@ class Keyring(NamedTuple):
 
 
 def new(folder: Path, name: str, roles: Collection[Role]) -> Credentials:
-    """Make a key pair, put its public half on the allow-list, and return what the client needs.
-
-    The folder and the server's own key are made when they are not there yet.
-    """
+    """Let a new key pair in, and return what its client needs; makes the folder and the server's key if need be."""
     import zmq
 
     if not _NAME.fullmatch(name):
@@ -147,6 +143,10 @@ def revoke(folder: Path, name: str) -> None:
         names = ", ".join(key.name for key in listed(folder)) or "none"
         raise ConfigError(f"there is no key of the name {name!r}; there are: {names}")
     path.unlink()
+    # Else a power cut within the next seconds could let it in again.
+    home = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    os.fsync(home)
+    os.close(home)
 
 
 def credentials(path: Path) -> Credentials:

@@ -190,6 +190,17 @@ def test_only_a_key_that_is_there_can_be_revoked(folder, name):
     assert (folder / "server.key").exists()
 
 
+def test_what_is_revoked_is_off_the_disk_too_before_that_is_said(folder, monkeypatch):
+    synced = []
+
+    def fsync(handle):
+        synced.append((os.fstat(handle).st_ino, (folder / "clients/cam1.key").exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    keys.revoke(folder, "cam1")
+    assert synced == [((folder / "clients").stat().st_ino, False)]
+
+
 def test_a_client_reads_its_file_only_when_nobody_else_can(tmp_path, folder):
     path = tmp_path / "desk.key"
     given = keys.new(folder, "desk", [Role.QUERY])
