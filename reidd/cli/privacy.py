@@ -49,19 +49,21 @@ def audit(
     from reidd.errors import GalleryError
     from reidd.gallery import Check, Head
 
+    # Asked for none, as by a script that lost it, the answer is no.
+    verify = verify or holds is not None
     check, head = Check(), Head()
     for page in _pages(state_folder, endpoint, timeout):
         head = page[1]
         for line in page[0]:
             check.take(line)
-            if not (verify or holds):
+            if not verify:
                 typer.echo(line)
-    if not (verify or holds):
+    if not verify:
         return
     if (flaw := check.end(head)) is not None:
         raise GalleryError(f"the audit log was changed: {flaw}")
-    if holds and holds not in check.hashes:
-        raise GalleryError(f"the audit log holds no entry with the hash {holds}: it is another one, or begins later")
+    if holds is not None and holds not in check.hashes:
+        raise GalleryError(f"the audit log holds no entry with the hash {holds!r}: it is another one, or begins later")
     typer.echo(f"whole: {check.entries} entries, the latest is number {head.seq}")
 
 
