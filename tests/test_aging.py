@@ -50,6 +50,15 @@ class TestTimeToLive:
             assert self.live(gallery, clock, 50) == [(2, 2)]
             assert gallery.count() == 0
 
+    def test_what_a_backup_puts_back_begins_anew(self, clock):
+        with self.opened(clock) as gallery:
+            gallery.set_ttl(100)
+            gallery.add(1, feature(1))
+            assert self.live(gallery, clock, 90) == []
+            gallery.restore(gallery.reader.rows(), {}, retention_of(gallery))
+            assert self.live(gallery, clock, 99) == []
+            assert self.live(gallery, clock, 15) == [(2, 1)]
+
     def test_who_looks_before_it_is_time_asks_no_id(self, clock, monkeypatch):
         with self.opened(clock) as gallery:
             gallery.set_ttl(1000)

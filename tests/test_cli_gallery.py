@@ -104,7 +104,7 @@ def test_a_gallery_is_mended(run, client):
     instance = client.explain((GALLERY / "1_f0050.jpg").read_bytes()).instance
     assert run("move", instance, 5).returncode == 0
     assert (client.count(1), client.count(5)) == (2, 4)
-    assert "live 90m" in run("ttl", "90m").stdout
+    assert "ids without a pin or a time of their own live 90m of serving" in run("ttl", "90m").stdout
     assert client.status().ttl_s == 5400
     assert "5400 s of serving" in run("status").stdout
     assert "for ever" in run("ttl", 0).stdout

@@ -128,7 +128,12 @@ def ttl(
     time: Annotated[str, typer.Argument(metavar="TIME", help="Of serving, such as 30s, 15m, 2h or 7d; 0 is for ever.")],
     id: Annotated[
         int | None,
-        typer.Option("--id", metavar="ID", parser=id_given, help="Only this id; by default all that are not pinned."),
+        typer.Option(
+            "--id",
+            metavar="ID",
+            parser=id_given,
+            help="Only this id; by default all that are not pinned and have no time of their own.",
+        ),
     ] = None,
     endpoint: Endpoint = None,
     timeout: Timeout = 5.0,
@@ -137,8 +142,8 @@ def ttl(
     seconds = _seconds(time)
     with client(endpoint, timeout) as daemon:
         daemon.set_ttl(seconds or None, id)
-    whose = "all instances live" if id is None else f"instances of id {id} live"
-    show.console().print(f"{whose} {time if seconds else 'for ever'}")
+    whose = "ids without a pin or a time of their own" if id is None else f"id {id}"
+    show.console().print(f"instances of {whose} live {f'{time} of serving' if seconds else 'for ever'}")
 
 
 def _seconds(time: str) -> float:
