@@ -96,6 +96,15 @@ def test_it_follows_every_change(gallery, rng):
         assert quickly(gallery.reader, probe)[0].id == 1000 + id
 
 
+def test_nothing_of_those_who_are_gone_stays_in_it_after_the_next_search(gallery, rng):
+    who = unit(rng.normal(size=(PEOPLE, DIM)))
+    filled(gallery, seen(rng, who, ROWS // PEOPLE, 0.5))
+    quickly(gallery.reader, who[0])
+    gallery.clear()
+    assert gallery.reader.search(who[:1], top_k=5, matrix=False)[0].nearest == []
+    assert not gallery.reader._sketch._bytes.any()
+
+
 def test_a_large_gallery_is_taken_over_bit_by_bit(gallery, rng, monkeypatch):
     monkeypatch.setattr("reidd.gallery.sketch._AT_ONCE", ROWS // 3)
     filled(gallery, seen(rng, unit(rng.normal(size=(PEOPLE, DIM))), ROWS // PEOPLE, 0.5))

@@ -145,7 +145,8 @@ class Reader:
         if self._sketch is None:
             self._sketch = Sketch(ring, library)
         layout = self._layout(ring)
-        if not (len(layout.order) and self._sketch.follow(layout.sequences)):
+        # An empty gallery too is followed, or the copy would keep those who are gone.
+        if not (self._sketch.follow(layout.sequences) and len(layout.order)):
             return None
         columns = self._sketch.candidates(probe, layout.order, layout.ids, top_k)
         if columns is None:
