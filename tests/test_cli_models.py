@@ -8,7 +8,7 @@ import sys
 import pytest
 from terminal import at_a_terminal
 
-from reidd import places
+from reidd import golden, places
 from reidd.cli import models
 from reidd.model import ModelConfig
 
@@ -42,6 +42,12 @@ def test_a_model_of_ones_own_is_added_verified_and_listed(run, tmp_path):
     assert [(p["engine"], p["agrees"]) for p in figures["pairs"]] == [("DNN", True)]
     assert (tmp_path / "models/me/net/certificate.json").exists()
     assert [row["model"] for row in json.loads(run("--json").stdout)] == ["me/net", "reidd/person"]
+
+
+def test_who_gives_crops_is_told_that_some_of_them_are_kept(run, tmp_path):
+    assert "eight of which are kept" in " ".join(run("add", "--help").stdout.split())
+    added(run, tmp_path, "--rgb", "--images", str(places.sample_folder() / "gallery"))
+    assert len(golden.read(ModelConfig.from_model_id("me/net")).crops) == 8
 
 
 def test_a_pair_that_differs_ends_with_a_status_and_a_sentence(run, tmp_path):

@@ -121,7 +121,8 @@ def add(
     scalefactor: Annotated[float, typer.Option(help="What the result is multiplied by.")] = 1.0,
     rgb: Annotated[bool, typer.Option("--rgb", help="The network takes RGB; without it, BGR.")] = False,
     images: Annotated[
-        Path | None, folder_option("A folder of ten crops or more to try it on; else the embedded ones.")
+        Path | None,
+        folder_option("A folder of ten crops or more to try it on, eight of which are kept; else the embedded ones."),
     ] = None,
     folder: Annotated[Path | None, folder_option("Where model folders are; else the user's.")] = None,
 ) -> None:
