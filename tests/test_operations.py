@@ -42,3 +42,13 @@ def test_every_line_of_the_log_is_explained(line):
 def test_every_file_of_the_service_is_named():
     for path in (ROOT / "systemd").iterdir():
         assert path.name in PAGE or path.name.startswith("60-")
+
+
+def test_the_copy_of_a_saved_gallery_that_is_restored_is_in_memory_its_readers_alone_and_erased():
+    blocks = [block for block in re.findall(r"```sh\n(.*?)```", PAGE, re.S) if " restore " in block]
+    assert len(blocks) == 2
+    for block in blocks:
+        copy = re.search(r" restore (\S+)", block)[1]
+        assert copy.startswith("/run/")
+        assert "install -m 600 -o reidd " in block.split(" restore ")[0]
+        assert f"rm {copy}" in block.split(" restore ")[1]
