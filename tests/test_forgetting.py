@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -119,6 +120,54 @@ def test_an_id_that_had_another_number_in_the_backup_stays_away_too(gallery):
     assert gallery.ids() == [2]
 
 
+def test_nor_do_those_of_its_instances_come_back_that_were_gone_by_then(gallery):
+    backup = saved(gallery)
+    gallery.set_limit(3, "drop_oldest")
+    gallery.merge(1, 2)
+    assert [number for number, _ in held(gallery)] == [4, 5, 6]
+    gallery.forget(2)
+    assert brought_back(backup, gallery) == [1, 2]
+    assert gallery.ids() == []
+
+
+def test_nor_after_a_restart_nor_by_any_number_it_had(gallery, tmp_path):
+    first = saved(gallery)
+    gallery.rename(1, 7)
+    second = saved(gallery)
+    gallery.rename(7, 8)
+    gallery.set_limit(1, "drop_oldest")
+    gallery.close()
+    with opened(tmp_path, capacity=100) as again:
+        assert again.forgotten() == {}
+        again.forget(8)
+        assert brought_back(first, again) == [1]
+        assert brought_back(second, again) == [7]
+        assert again.ids() == [2]
+
+
+def test_whoever_has_one_of_these_numbers_now_is_somebody_else(gallery):
+    gallery.rename(1, 9)
+    gallery.add(1, feature(61))
+    after = saved(gallery)
+    gallery.forget(9)
+    assert gallery.count(1) == 1
+    assert brought_back(after, gallery) == [9]
+    assert gallery.ids() == [1, 2]
+
+
+def test_nor_is_whoever_got_its_old_number_later_nor_whoever_was_parted_from_it_by_undo(gallery):
+    gallery.rename(1, 9)
+    gallery.rename(9, 10)
+    gallery.add(3, feature(62))
+    gallery.rename(3, 9)
+    gallery.merge(2, 10)
+    gallery.undo()
+    after = saved(gallery)
+    gallery.forget(10)
+    assert brought_back(after, gallery) == [10]
+    assert gallery.ids() == [2, 9]
+
+
 def test_a_backup_of_another_gallery_comes_without_the_id(gallery):
     with opened(capacity=100) as other:
         other.add(1, features(2))
@@ -151,6 +200,17 @@ def test_an_archive_keeps_where_it_is_from(gallery, tmp_path):
     backup = saved(gallery)
     archive.save(tmp_path / "a", backup.rows, labels=backup.labels, space=SPACE, origin=backup.origin)
     assert archive.load(tmp_path / "a").origin == gallery.origin
+
+
+def test_a_note_of_old_that_knows_no_other_numbers_is_read(gallery, tmp_path):
+    backup = saved(gallery)
+    gallery.forget(1)
+    gallery.close()
+    note = b"[1,5,7,[1,2,3]]"
+    change(tmp_path, "UPDATE forgotten SET what = ?", f"{crc32(note):08x} {note.decode()}")
+    with opened(tmp_path, capacity=100) as again:
+        assert again.forgotten()[1] == (5, 7, (1, 2, 3), ())
+        assert brought_back(backup, again) == [1]
 
 
 def test_a_damaged_note_is_told(gallery, tmp_path):

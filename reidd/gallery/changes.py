@@ -59,9 +59,11 @@ class Forgotten(NamedTuple):
 
     time_ns: int
     before: int
-    """The number of the next instance at that time."""
+    """The number of the next instance at that time; 0 of an id that was not forgotten, but became another."""
     instances: tuple[int, ...] = ()
     """Those that went."""
+    became: tuple[tuple[int, int], ...] = ()
+    """Ids that this one became or was merged into, and the number of the next instance at that time."""
 
 
 class Delta(msgspec.Struct):

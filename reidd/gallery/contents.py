@@ -40,6 +40,16 @@ class State(NamedTuple):
         return _unsealed(encoded, cls)
 
 
+class _Note(NamedTuple):
+    """An id and its `Forgotten`, whose latter fields a store of old does not have."""
+
+    id: int
+    time_ns: int
+    before: int
+    instances: tuple[int, ...] = ()
+    became: tuple[tuple[int, int], ...] = ()
+
+
 def encoded_ages(ages: Ages) -> str:
     """Write ages as text; apart from the state, for they are long and seldom change."""
     return _sealed((ages.ttl_s, ages.clock_s, ages.notes))
@@ -58,7 +68,7 @@ def encoded_forgotten(id: int, forgotten: Forgotten) -> str:
 
 def decoded_forgotten(encoded: object) -> tuple[int, Forgotten] | None:
     """Read what `encoded_forgotten` wrote, or give None for anything else."""
-    values = _unsealed(encoded, tuple[int, int, int, tuple[int, ...]])
+    values = _unsealed(encoded, _Note)
     return None if values is None else (values[0], Forgotten(*values[1:]))
 
 

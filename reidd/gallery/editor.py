@@ -13,6 +13,8 @@ from reidd.gallery.index import Index
 from reidd.gallery.ledger import Ledger
 from reidd.gallery.policy import Limit, surplus
 
+_NOT_FORGOTTEN = Forgotten(0, 0)
+
 
 class Editor:
     """Changes a gallery through its ledger, inside a mutation that somebody opened."""
@@ -93,8 +95,29 @@ class Editor:
         self.forget_the_gone(id for _, id in gone)
         return gone
 
-    def set_forgotten(self, id: int, forgotten: Forgotten) -> None:
-        """Keep in mind that an id was forgotten, so that no old backup brings it back."""
+    def note_move(self, id: int, into_id: int) -> None:
+        """Keep in mind that an id became another, or was merged into it: who forgets that one means this one too."""
+        known = self._index.forgotten.get(id, _NOT_FORGOTTEN)
+        became = {**dict(known.became), into_id: self._ledger.next_instance}
+        self._set_forgotten(id, known._replace(became=tuple(became.items())))
+
+    def note_forgotten(self, id: int, instances: tuple[int, ...], time_ns: int) -> None:
+        """Keep in mind that an id was forgotten, by its earlier numbers too, so that no old backup brings it back."""
+        meant = {id: self._ledger.next_instance}
+        found = [id]
+        for into_id in found:
+            for other, known in self._index.forgotten.items():
+                moved_at = dict(known.became).get(into_id)
+                # What became that id only after it had become another is somebody else.
+                if other not in meant and moved_at is not None and moved_at <= meant[into_id]:
+                    meant[other] = moved_at
+                    found.append(other)
+        for each, before in meant.items():
+            known = self._index.forgotten.get(each, _NOT_FORGOTTEN)
+            gone = (*known.instances, *(instances if each == id else ()))
+            self._set_forgotten(each, Forgotten(time_ns, max(before, known.before), gone, known.became))
+
+    def _set_forgotten(self, id: int, forgotten: Forgotten) -> None:
         self._ledger.put(Delta(forgotten={id: (self._index.forgotten.get(id), forgotten)}))
 
     def forget_the_gone(self, ids: Iterable[int]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from reidd.errors import CapacityError, RequestError, UnknownIdError
 from reidd.gallery.aging import checked_ttl
-from reidd.gallery.changes import Change, Forgotten, Identity, Retention
+from reidd.gallery.changes import Change, Identity, Retention
 from reidd.gallery.editor import Editor
 from reidd.gallery.index import Index
 from reidd.gallery.instance import Rows, stored_features
@@ -93,9 +93,7 @@ class Members(Roll):
         with self._ledger.mutation(remember=False):
             gone = tuple(number for number, _ in self._edit.take_out(self._index.numbers(id)))
             self._edit.set_identity(id, Identity())
-            before = self._index.forgotten.get(id)
-            numbers = (*(before.instances if before else ()), *gone)
-            self._edit.set_forgotten(id, Forgotten(time.time_ns(), self._ledger.next_instance, numbers))
+            self._edit.note_forgotten(id, gone, time.time_ns())
             self._ledger.forget()
         return gone
 
@@ -200,6 +198,7 @@ class Members(Roll):
     def _into(self, id: int, into_id: int) -> Change:
         with self._ledger.mutation():
             moved = self._edit.rewrite(self._edit.known(id), into_id)
+            self._edit.note_move(id, into_id)
             one, other = self._index.identity(into_id), self._index.identity(id)
             label = other.label if one.label is None else one.label
             self._edit.set_identity(into_id, Identity(label, one.pinned or other.pinned, one.ttl_s or other.ttl_s))

@@ -47,4 +47,4 @@ class Roll:
 
     def forgotten(self) -> Mapping[int, Forgotten]:
         """Tell which ids were forgotten, and when."""
-        return self._index.forgotten
+        return {id: known for id, known in self._index.forgotten.items() if known.before}
