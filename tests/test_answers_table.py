@@ -3,6 +3,7 @@
 import sqlite3
 
 import pytest
+from encrypted import KEY, OTHER_KEY, written
 from galleries import change, feature, opened
 
 from reidd.errors import StorageUnavailableError
@@ -77,3 +78,45 @@ def test_only_the_latest_are_kept(tmp_path, monkeypatch):
         for key in (b"a", b"b", b"c", b"d", b"e", b"f"):
             add(gallery, key)
         assert gallery.answers(60).keys() == {b"d", b"e", b"f"}
+
+
+class TestEncrypted:
+    """The key of an answer is a digest of its request: in the open, a label could be tried out against it."""
+
+    DIGEST = bytes(range(200, 216))
+
+    def test_a_digest_is_in_no_file_and_found_by_the_next_process(self, tmp_path):
+        with opened(tmp_path, key=KEY) as gallery:
+            add(gallery, self.DIGEST)
+            assert self.DIGEST not in written(tmp_path)
+        with opened(tmp_path, key=KEY) as gallery:
+            assert gallery.answers(60) == {self.DIGEST: b"reply"}
+
+    @pytest.mark.parametrize("before", [None, KEY], ids=["plain", "other key"])
+    @pytest.mark.parametrize("damaged", [False, True], ids=["whole", "damaged"])
+    def test_another_key_finds_it_and_nothing_of_before_is_left(self, tmp_path, before, damaged):
+        with opened(tmp_path, key=before) as gallery:
+            add(gallery, self.DIGEST)
+        if damaged:
+            change(tmp_path, "UPDATE instances SET feature = zeroblob(32)")
+        opened(tmp_path, key=OTHER_KEY, old_key=before).close()
+        for left in tmp_path.glob("*damaged*"):
+            left.unlink()
+        assert self.DIGEST not in written(tmp_path)
+        with opened(tmp_path, key=OTHER_KEY) as gallery:
+            assert gallery.answers(60) == {self.DIGEST: b"reply"}
+
+    def test_one_that_is_taken_back_goes(self, tmp_path, monkeypatch):
+        with opened(tmp_path, key=KEY) as gallery:
+            write = tables.write
+
+            def fails_afterwards(*arguments, **options):
+                write(*arguments, **options)
+                raise sqlite3.OperationalError("disk I/O error")
+
+            with monkeypatch.context() as failing:
+                failing.setattr(tables, "write", fails_afterwards)
+                with pytest.raises(StorageUnavailableError):
+                    add(gallery, self.DIGEST)
+            add(gallery, b"c")
+            assert gallery.answers(60).keys() == {b"c"}

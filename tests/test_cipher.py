@@ -69,3 +69,12 @@ def test_without_a_key_the_library_is_not_imported(tmp_path):
         "sys.exit('cryptography' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path / "store")], check=True)
+
+
+def test_a_digest_is_sealed_the_same_each_time_and_opens_under_its_key_only(cipher):
+    digest = bytes(range(16))
+    stored = cipher.sealed_digest(digest)
+    assert stored == cipher.sealed_digest(digest) != cipher.sealed_digest(bytes(16))
+    assert digest not in stored
+    assert cipher.digest(stored) == digest
+    assert Cipher(bytes(32), SPACE).digest(stored) is None

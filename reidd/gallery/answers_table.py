@@ -3,8 +3,10 @@
 import contextlib
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from zlib import crc32
+
+from reidd.gallery.cipher import Cipher
 
 TABLE = """
 CREATE TABLE IF NOT EXISTS answers (
@@ -23,12 +25,14 @@ KEPT = 1000
 """Up to twice as many lie there. More than can be under way: only what a client heard no answer to is asked again."""
 
 
-def write(connection: sqlite3.Connection, answers: Mapping[bytes, bytes | None]) -> None:
+def write(connection: sqlite3.Connection, answers: Mapping[bytes, bytes | None], cipher: Cipher | None) -> None:
     """Add answers by the keys of their requests, and let old ones go; None takes one back."""
     if not answers:
         return
+    if cipher is not None:
+        answers = {cipher.sealed_digest(key): answer for key, answer in answers.items()}
     now_ns = time.time_ns()
-    rows = [(key, now_ns, crc32(answer, crc32(key)), answer) for key, answer in answers.items() if answer is not None]
+    rows = [_row(key, now_ns, answer) for key, answer in answers.items() if answer is not None]
     connection.executemany(_INSERT, rows)
     latest = connection.execute("SELECT max(number) FROM answers").fetchone()[0] or 0
     # Now and then, for it takes longer than to write them.
@@ -56,7 +60,20 @@ def readable(connection: sqlite3.Connection) -> list[Row]:
     return found
 
 
-def recent(connection: sqlite3.Connection, within_s: float) -> dict[bytes, bytes]:
+def rewritten(rows: Iterable[Row], *, was: Cipher | None, now: Cipher | None) -> Iterator[Row]:
+    """Give whole rows as they lie there under another cipher."""
+    for key, time_ns, answer in _opened(rows, was):
+        yield _row(key if now is None else now.sealed_digest(key), time_ns, answer)
+
+
+def rekey(connection: sqlite3.Connection, *, was: Cipher | None, now: Cipher) -> None:
+    """Write all of them anew, in the open transaction."""
+    rows = list(rewritten(readable(connection), was=was, now=now))
+    connection.execute("DELETE FROM answers")
+    write_all(connection, rows)
+
+
+def recent(connection: sqlite3.Connection, within_s: float, cipher: Cipher | None) -> dict[bytes, bytes]:
     """Read the whole ones of the last seconds. By the wall clock, as nothing else outlives a process.
 
     After a power cut a board without a battery for its clock may be an hour behind: what is of later is of just now.
@@ -64,6 +81,18 @@ def recent(connection: sqlite3.Connection, within_s: float) -> dict[bytes, bytes
     now_ns = time.time_ns()
     return {
         key: answer
-        for key, time_ns, crc, answer in connection.execute(_WHOLE)
-        if now_ns - time_ns < within_s * 1e9 and crc == crc32(answer, crc32(key))
+        for key, time_ns, answer in _opened(connection.execute(_WHOLE), cipher)
+        if now_ns - time_ns < within_s * 1e9
     }
+
+
+def _row(key: bytes, time_ns: int, answer: bytes) -> Row:
+    return key, time_ns, crc32(answer, crc32(key)), answer
+
+
+def _opened(rows: Iterable[Row], cipher: Cipher | None) -> Iterator[tuple[bytes, int, bytes]]:
+    """Give key, time and answer of the rows that are what was written."""
+    for stored, time_ns, crc, answer in rows:
+        key = stored if cipher is None else cipher.digest(stored)
+        if key is not None and crc == crc32(answer, crc32(stored)):
+            yield key, time_ns, answer

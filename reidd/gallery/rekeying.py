@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from reidd.errors import FeatureSpaceError, GalleryError, GalleryKeyError
-from reidd.gallery import tables
+from reidd.gallery import answers_table, tables
 from reidd.gallery.changes import Identity
 from reidd.gallery.cipher import Cipher
 from reidd.gallery.contents import (
@@ -107,6 +107,7 @@ def rekey(connection: sqlite3.Connection, dim: int, *, was: Cipher | None, now: 
             identity = read_identity(id, written, was) if crc == identity_crc(id, written) else None
             if identity is not None:
                 digest ^= tables.write_identity(connection, id, identity, now)
+        answers_table.rekey(connection, was=was, now=now)
         meta = meta_of(now)
         if state is not None:
             meta["state"] = state._replace(digest=state.digest ^ digest).encode()

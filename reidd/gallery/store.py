@@ -120,7 +120,7 @@ class Store:
     def answers(self, within_s: float) -> dict[bytes, bytes]:
         """What clients were told in the last seconds; nothing when it cannot be read."""
         try:
-            return answers_table.recent(self._open_connection(), within_s)
+            return answers_table.recent(self._open_connection(), within_s, self._cipher)
         except tables.Error as error:
             log.warning("the gallery store %s does not tell its latest answers: %s", self._path, error)
             return {}
@@ -243,6 +243,7 @@ class Store:
     def _write_new(self, path: Path, contents: Contents, lines: list[tuple[int, str]], answers: list[Row]) -> None:
         with closing(tables.connect(path)) as connection:
             tables.write_new(connection, contents, self._ours, lines, self._configured)
+            rows = answers_table.rewritten(answers, was=self._cipher, now=self._configured)
             with tables.transaction(connection):
-                answers_table.write_all(connection, answers)
+                answers_table.write_all(connection, rows)
             tables.empty_log(connection)

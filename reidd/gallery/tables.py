@@ -108,7 +108,7 @@ def write(
         connection.execute("UPDATE meta SET value = ? WHERE key = 'state'", (state.encode(),))
         if delta.ages:
             connection.execute("UPDATE meta SET value = ? WHERE key = 'ages'", (encoded_ages(delta.ages[1]),))
-        answers_table.write(connection, delta.answers)
+        answers_table.write(connection, delta.answers, cipher)
         forgotten_table.write(connection, {id: after for id, (_, after) in delta.forgotten.items()})
         if delta.audit:
             audit_table.write(connection, delta.audit[1], delta.audit[2])
