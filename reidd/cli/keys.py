@@ -12,7 +12,9 @@ from reidd.keys import Role
 
 Folder = Annotated[
     Path | None,
-    folder_option("The daemon's folder of keys; by default as its reidd.toml says, else beside that.", "--folder"),
+    folder_option(
+        "The daemon's folder of keys; by default as its reidd.toml says, else the machine's or yours.", "--folder"
+    ),
 ]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="What the key is called: a machine, a program, a person.")]
 

@@ -72,7 +72,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     tcp_burst: Annotated[int, Meta(ge=1, le=1_000_000)] = BURST
     """Requests that a key which was silent for a while may make at once."""
     keys_folder: str | None = None
-    """The server's key and who is allowed in over tcp; by default the folder keys beside the machine's reidd.toml."""
+    """The server's key and who is allowed in over tcp; by default `/etc/reidd/keys`, or the user's."""
     runtime_folder: str | None = None
     """Sockets and ring; by default systemd's, /run/reidd for root, or the user's runtime folder."""
     state_folder: str | None = None
