@@ -87,6 +87,7 @@ def test_somebody_on_this_machine_may_do_everything():
     [
         protocol.ReIdImage(parts=[Encoded()], max_distance=0.3),
         protocol.ReIdImage(parts=[Encoded()], margin=0.1),
+        protocol.ReIdImage(parts=[Encoded()], normalize_distance=False),
         protocol.ReIdImage(parts=[Feature(shape=(1, 256))]),
     ],
 )

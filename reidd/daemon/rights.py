@@ -11,7 +11,7 @@ from reidd.keys import Role, User
 from reidd.protocol import Event, ResultRecord
 
 BAND = 0.1
-"""Width of a coarse band of distances, on either scale."""
+"""Width of a coarse band of distances, on the scale 0 to 1, on which those without scores ask."""
 
 _Q, _E, _A, _S = Role.QUERY, Role.ENROL, Role.ADMIN, Role.SUBSCRIBE
 ALLOWED: dict[type[protocol.Request], frozenset[Role]] = {
@@ -70,6 +70,11 @@ def _check_question(user: User, request: protocol.ReIdImage) -> None:
     if request.max_distance is not None or request.margin:
         # The verdict would tell on which side of any number the distance lies: a few questions give it exactly.
         raise ForbiddenError(f"max_distance, margin: the key {user.name!r} may not set them without the role scores")
+    if not request.normalize_distance:
+        # On a scale of twice the length a band is half as wide.
+        raise ForbiddenError(
+            f"normalize_distance: the key {user.name!r} may not ask on the scale 0 to 2 without the role scores"
+        )
     if any(isinstance(part, protocol.Feature) for part in request.parts):
         raise ForbiddenError(f"parts: the key {user.name!r} may not ask about features without the role scores")
 
