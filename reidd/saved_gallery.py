@@ -63,6 +63,8 @@ class SavedGallery(Enrolment):
             saved, left_out = without_forgotten(saved, *self._forgotten())
         for start, end in _runs(saved.rows.ids):
             self.add_features_to_gallery(saved.rows.features[start:end], int(saved.rows.ids[start]))
+        if not with_forgotten:
+            left_out = sorted({*left_out, *self._forgotten_meanwhile(saved)})
         # A gallery that is full has overwritten the oldest by now.
         saved = saved.about(set(self.ids()))
         for id, label in saved.labels.items():
@@ -70,6 +72,13 @@ class SavedGallery(Enrolment):
         if saved.retention is not None:
             self._adopt(saved.retention, whole=was_empty)
         return left_out
+
+    def _forgotten_meanwhile(self, saved: archive.Archive) -> list[int]:
+        """Let go of whom somebody forgot while the file was read: of a large one that takes minutes."""
+        _, late = without_forgotten(saved, *self._forgotten())
+        for id in set(late).intersection(self.ids()):
+            self.remove_from_gallery(id)
+        return late
 
     def _adopt(self, retention: Retention, *, whole: bool) -> None:
         for id in retention.pinned:

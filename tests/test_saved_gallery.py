@@ -1,6 +1,7 @@
 """A gallery in a file: all of it goes there, and what was forgotten does not come back."""
 
 import numpy as np
+import pytest
 
 import reidd
 from reidd import protocol
@@ -26,6 +27,25 @@ def test_more_forgotten_ids_than_one_reply_holds_stay_away(in_process, tmp_path)
         in_process.forget(id)
     assert in_process.load_gallery(tmp_path / "all.npz") == list(range(many))
     assert in_process.count() == 0
+
+
+@pytest.mark.parametrize("when", ["before it is added", "after it was added"])
+def test_whom_somebody_forgets_while_a_file_is_read_does_not_come_with_it(identifier, tmp_path, monkeypatch, when):
+    for id, feature in enumerate(np.random.default_rng(0).normal(size=(3, 256))):
+        identifier.add_features_to_gallery(feature, id)
+        identifier.set_label(id, f"person {id}")
+    identifier.save_gallery(tmp_path / "all.npz")
+    identifier.clear()
+    add = identifier.add_features_to_gallery
+
+    def add_and_forget(features, id):
+        if id == (1 if when.startswith("before") else 2):
+            identifier.forget(1)
+        add(features, id)
+
+    monkeypatch.setattr(identifier, "add_features_to_gallery", add_and_forget)
+    assert identifier.load_gallery(tmp_path / "all.npz") == [1]
+    assert identifier.id_labels() == {0: "person 0", 2: "person 2"}
 
 
 def test_a_file_that_does_not_fit_leaves_the_youngest_with_their_labels(tmp_path):
