@@ -221,7 +221,8 @@ def _append(path: Path, request: protocol.PublishAnalytics) -> None:
         kwargs=request.kwargs,
     )
     try:
-        with path.open("ab") as file:
+        # Who was seen when is for this user and its group, as what the daemon writes is.
+        with open(path, "ab", opener=lambda path, flags: os.open(path, flags, 0o640)) as file:
             file.write(protocol.encode(event) + b"\n")
     except OSError as error:
         raise PublishError(f"{path} cannot be written ({error.strerror}); check {ANALYTICS_FILE}") from None

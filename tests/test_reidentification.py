@@ -218,6 +218,7 @@ def test_analytics_go_to_a_file_when_one_is_named(in_process, image, tmp_path, m
         in_process.publish_analytics(in_process.re_id_image(image), number)
     records = [json.loads(line) for line in (tmp_path / "analytics.jsonl").read_text().splitlines()]
     assert [record["tag"] for record in records] == [0, 1]
+    assert (tmp_path / "analytics.jsonl").stat().st_mode & 0o007 == 0
     monkeypatch.setenv("REIDD_ANALYTICS_FILE", str(tmp_path / "none" / "analytics.jsonl"))
     with pytest.raises(reidd.PublishError, match="REIDD_ANALYTICS_FILE"):
         in_process.publish_analytics(in_process.re_id_image(image))
