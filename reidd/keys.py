@@ -213,7 +213,7 @@ def check_only_ours(path: Path, may_not: int, *, made_by: str = "reidd keys new 
     try:
         status = path.stat()
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}; make keys with `{made_by}`") from None
+        raise ConfigError(f"{path}: {error.strerror}; put a copy back, or make keys with `{made_by}`") from None
     if status.st_mode & may_not:
         mode, right = stat.filemode(status.st_mode), stat.S_IMODE(status.st_mode) & ~may_not
         raise ConfigError(f"{path}: has mode {mode}, so others may read or change it; `chmod {right:o} {path}`")

@@ -65,3 +65,8 @@ def test_a_credential_may_show_the_right_that_systemd_gives_by_an_acl(file, monk
     file.chmod(0o444)
     with pytest.raises(ConfigError, match="others may read"):
         key.read(file)
+
+
+def test_of_a_key_that_is_lost_a_copy_is_asked_for_first(tmp_path):
+    with pytest.raises(ConfigError, match=r"No such file.*; put a copy back, or make keys with `reidd keys gallery"):
+        key.read(tmp_path / "gallery.key")
