@@ -145,6 +145,41 @@ def test_nor_after_a_restart_nor_by_any_number_it_had(gallery, tmp_path):
         assert again.ids() == [2]
 
 
+def test_nor_when_the_way_from_number_to_number_was_gone_twice(gallery):
+    gallery.set_limit(1, "drop_latest")
+    gallery.rename(1, 9)
+    gallery.forget(9)
+    gallery.add(1, feature(63))
+    backup = saved(gallery)
+    gallery.rename(1, 8)
+    gallery.rename(8, 9)
+    gallery.merge(9, 2)
+    gallery.forget(2)
+    assert brought_back(backup, gallery) == [1, 2]
+
+
+def test_nor_by_a_number_that_undo_took_back(gallery):
+    gallery.rename(1, 9)
+    backup = saved(gallery)
+    gallery.undo()
+    gallery.set_limit(1, "drop_oldest")
+    gallery.forget(1)
+    assert brought_back(backup, gallery) == [9]
+    assert gallery.ids() == [2]
+
+
+def test_nor_when_somebody_else_went_that_way_since(gallery):
+    gallery.set_limit(1, "drop_oldest")
+    backup = saved(gallery)
+    gallery.rename(1, 9)
+    gallery.merge(9, 2)
+    gallery.add(1, feature(63))
+    gallery.rename(1, 9)
+    gallery.forget(2)
+    assert brought_back(backup, gallery) == [1, 2]
+    assert gallery.ids() == []
+
+
 def test_whoever_has_one_of_these_numbers_now_is_somebody_else(gallery):
     gallery.rename(1, 9)
     gallery.add(1, feature(61))

@@ -1,6 +1,6 @@
 """The steps that mutations are made of; each keeps index, limit and labels in order."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from random import Random
 
 import numpy as np
@@ -98,24 +98,30 @@ class Editor:
     def note_move(self, id: int, into_id: int) -> None:
         """Keep in mind that an id became another, or was merged into it: who forgets that one means this one too."""
         known = self._index.forgotten.get(id, _NOT_FORGOTTEN)
-        became = {**dict(known.became), into_id: self._ledger.next_instance}
-        self._set_forgotten(id, known._replace(became=tuple(became.items())))
+        became = (*known.became, (into_id, self._ledger.next_instance))
+        self._set_forgotten(id, known._replace(became=became))
 
     def note_forgotten(self, id: int, instances: tuple[int, ...], time_ns: int) -> None:
         """Keep in mind that an id was forgotten, by its earlier numbers too, so that no old backup brings it back."""
         meant = {id: self._ledger.next_instance}
         found = [id]
         for into_id in found:
-            for other, known in self._index.forgotten.items():
-                moved_at = dict(known.became).get(into_id)
+            for other, before in self._moved_into(into_id):
                 # What became that id only after it had become another is somebody else.
-                if other not in meant and moved_at is not None and moved_at <= meant[into_id]:
-                    meant[other] = moved_at
+                if meant.get(other, 0) < before <= meant[into_id]:
+                    meant[other] = before
                     found.append(other)
         for each, before in meant.items():
             known = self._index.forgotten.get(each, _NOT_FORGOTTEN)
             gone = (*known.instances, *(instances if each == id else ()))
             self._set_forgotten(each, Forgotten(time_ns, max(before, known.before), gone, known.became))
+
+    def _moved_into(self, into_id: int) -> Iterator[tuple[int, int]]:
+        """Give the ids that became an id, and the number of the next instance at that time."""
+        for id, known in self._index.forgotten.items():
+            for became, before in known.became:
+                if became == into_id:
+                    yield id, before
 
     def _set_forgotten(self, id: int, forgotten: Forgotten) -> None:
         self._ledger.put(Delta(forgotten={id: (self._index.forgotten.get(id), forgotten)}))

@@ -229,7 +229,11 @@ class Members(Roll):
                 now = self._index.ages
                 inverse.ages = now, replace(now, ttl_s=inverse.ages[1].ttl_s)
             self._ledger.put(inverse)
-        both = latest.removed.keys() & latest.added.keys()
+            both = latest.removed.keys() & latest.added.keys()
+            for id, into_id in {(latest.added[number].id, latest.removed[number].id) for number in both}:
+                # Of a backup from in between it is the number.
+                if id not in self._index:
+                    self._edit.note_move(id, into_id)
         return Change(
             added=tuple(latest.removed.keys() - both),
             removed=len(latest.added.keys() - both),
