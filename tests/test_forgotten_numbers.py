@@ -1,0 +1,79 @@
+"""Whatever way somebody took from number to number, no backup brings back who was forgotten."""
+
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from galleries import SPACE, features, opened
+
+from reidd.errors import RequestError
+from reidd.gallery import Gallery, without_forgotten
+from reidd.gallery.archive import Archive
+
+IDS = range(8)
+
+
+class House:
+    """A gallery, and beside it the truth: whose each instance is, and who has which id."""
+
+    def __init__(self, gallery: Gallery, random: np.random.Generator):
+        self.gallery, self.random = gallery, random
+        self.whose: dict[int, int] = {}
+        self.called: dict[int, int] = {}
+        self.before: list[tuple[dict[int, int], dict[int, int]]] = []
+        self.backups: list[Archive] = []
+
+    def add(self) -> None:
+        id = int(self.random.choice(IDS))
+        if id not in self.gallery.ids():
+            self.called[id] = len(self.whose) + 1000 * id
+        for number in self.gallery.add(id, features(int(self.random.integers(1, 4)))).added:
+            self.whose[number] = self.called[id]
+
+    def rename(self) -> None:
+        id, into_id = self.random.permutation(IDS)[:2].tolist()
+        self.gallery.rename(id, into_id)
+        self.called[into_id] = self.called.pop(id)
+
+    def merge(self) -> None:
+        id, into_id = self.random.permutation(IDS)[:2].tolist()
+        self.gallery.merge(id, into_id)
+        one, other = self.called.pop(id), self.called[into_id]
+        self.whose = {number: other if who == one else who for number, who in self.whose.items()}
+
+    def remove(self) -> None:
+        self.gallery.remove(int(self.random.choice(IDS)))
+
+    def undo(self) -> None:
+        self.gallery.undo()
+        whose, self.called = self.before.pop()
+        # Instances that came since are in backups from in between.
+        self.whose |= whose
+
+    def back_up(self) -> None:
+        self.backups.append(Archive(self.gallery.reader.rows(), {}, SPACE, None, self.gallery.origin))
+
+    def forget(self) -> None:
+        id = int(self.random.choice(self.gallery.ids() or IDS))
+        gone = {number for number, who in self.whose.items() if who == self.called.get(id)}
+        self.gallery.forget(id)
+        self.before.clear()
+        for backup in self.backups:
+            kept, _ = without_forgotten(backup, self.gallery.origin, self.gallery.forgotten())
+            assert not gone.intersection(kept.rows.numbers.tolist())
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_nobody_comes_back(seed):
+    with opened(capacity=60, seed=seed) as gallery:
+        gallery.set_limit(3, "drop_random")
+        gallery.forget(0)
+        house = House(gallery, np.random.default_rng(seed))
+        remembered = [house.add, house.rename, house.merge, house.remove]
+        steps = [*remembered, house.add, house.undo, house.back_up, house.forget]
+        for at in house.random.integers(len(steps), size=100):
+            before = dict(house.whose), dict(house.called)
+            with suppress(RequestError):
+                steps[at]()
+                if steps[at] in remembered:
+                    house.before.append(before)
