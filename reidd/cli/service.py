@@ -88,10 +88,18 @@ def restore(
     os.umask(0o027)
     folders.claim(state, "--state-folder")
     dim = saved.rows.features.shape[1]
-    key_file = _path(chosen.gallery_key) or places.credential("gallery-key")
-    secret = key.read(key_file) if key_file else None
+    key_files = (
+        _path(chosen.gallery_key) or places.credential("gallery-key"),
+        _path(chosen.old_gallery_key) or places.credential("old-gallery-key"),
+    )
+    secret, old_secret = (key.read(file) if file else None for file in key_files)
     with Gallery.open(
-        dim=dim, space=saved.space, capacity=chosen.capacity, store_path=state / places.STORE, key=secret
+        dim=dim,
+        space=saved.space,
+        capacity=chosen.capacity,
+        store_path=state / places.STORE,
+        key=secret,
+        old_key=old_secret,
     ) as gallery:
         if not with_forgotten:
             saved, left_out = without_forgotten(saved, gallery.origin, gallery.forgotten())

@@ -122,12 +122,17 @@ def test_commands_make_a_key_say_what_is_encrypted_and_what_is_not(encrypting, k
     assert ["gallery", True, "encrypted on the disk"] in [[*found.values()] for found in looked]
 
 
-def test_a_saved_gallery_is_restored_into_an_encrypted_store(encrypting, key_file, short_folder, run):
+def test_a_saved_gallery_is_restored_into_an_encrypted_store_whose_key_is_another_now(
+    encrypting, key_file, short_folder, run
+):
     rows = enrolled(encrypting)
     with encrypting.client() as client:
         client.save_gallery(short_folder / "saved")
         client.clear()
     encrypting.end()
+    key.new(short_folder / "new.key")
+    keys = f'gallery_key = "{short_folder}/new.key"\nold_gallery_key = "{key_file}"\n'
+    (short_folder / "reidd.toml").write_text(keys)
     options = ("--config", short_folder / "reidd.toml", "--state-folder", encrypting.state)
     assert run("restore", short_folder / "saved", *options).returncode == 0
     assert not [row for row in rows if row in on_disk(encrypting)]
