@@ -84,7 +84,7 @@ def wccn(
     height: int = 192,
     width: int = 96,
 ) -> None:
-    """Write a checkpoint whose features differ less within a person, to export: no run goes on from it."""
+    """Write a checkpoint whose features differ less within a person and a crop, to export: no run goes on from it."""
     from training.crops import training_crops
     from training.wccn import normalise
 
