@@ -177,6 +177,12 @@ class TestChangingIds:
         assert gallery.merge(1, 2) == Change(moved=(1, 2), dropped=((1, 2),))
         assert (held(gallery), labels_of(gallery)) == ([(2, 2), (3, 2), (4, 2)], {2: "eve"})
 
+    def test_an_id_merged_into_itself_is_no_change_that_undo_takes_back(self, gallery):
+        gallery.add(1, feature(1))
+        gallery.merge(1, 1)
+        assert gallery.undo().removed == 1
+        assert held(gallery) == []
+
     def test_an_instance_moved_makes_room_like_a_new_one(self, gallery):
         gallery.set_limit(2, "drop_latest")
         gallery.add(1, feature(1))

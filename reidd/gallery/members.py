@@ -198,7 +198,8 @@ class Members(Roll):
     def _into(self, id: int, into_id: int) -> Change:
         with self._ledger.mutation():
             moved = self._edit.rewrite(self._edit.known(id), into_id)
-            self._edit.note_move(id, into_id)
+            if id != into_id:
+                self._edit.note_move(id, into_id)
             one, other = self._index.identity(into_id), self._index.identity(id)
             label = other.label if one.label is None else one.label
             self._edit.set_identity(into_id, Identity(label, one.pinned or other.pinned, one.ttl_s or other.ttl_s))
