@@ -1,6 +1,7 @@
 """What clients were told outlives a crash with the change it is about, and only with it."""
 
 import sqlite3
+from contextlib import contextmanager
 
 import pytest
 from encrypted import KEY, OTHER_KEY, written
@@ -42,19 +43,24 @@ def test_an_answer_is_found_in_what_is_salvaged_of_a_damaged_store(tmp_path):
             assert (bool(gallery.damage), gallery.answers(60)) == (damage, {b"a": b"reply", b"b": b"other"})
 
 
+@contextmanager
+def writes_fail_at_the_end(monkeypatch):
+    write = tables.write
+
+    def fails_afterwards(*arguments, **options):
+        write(*arguments, **options)
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(tables, "write", fails_afterwards)
+        yield
+
+
 def test_an_answer_goes_with_a_change_that_is_taken_back(tmp_path, monkeypatch):
     with opened(tmp_path) as gallery:
         add(gallery, b"a")
-        write = tables.write
-
-        def fails_afterwards(*arguments, **options):
-            write(*arguments, **options)
-            raise sqlite3.OperationalError("disk I/O error")
-
-        with monkeypatch.context() as failing:
-            failing.setattr(tables, "write", fails_afterwards)
-            with pytest.raises(StorageUnavailableError):
-                add(gallery, b"b")
+        with writes_fail_at_the_end(monkeypatch), pytest.raises(StorageUnavailableError):
+            add(gallery, b"b")
         add(gallery, b"c")
         assert gallery.answers(60).keys() == {b"a", b"c"}
         assert gallery.count() == 2
@@ -108,15 +114,7 @@ class TestEncrypted:
 
     def test_one_that_is_taken_back_goes(self, tmp_path, monkeypatch):
         with opened(tmp_path, key=KEY) as gallery:
-            write = tables.write
-
-            def fails_afterwards(*arguments, **options):
-                write(*arguments, **options)
-                raise sqlite3.OperationalError("disk I/O error")
-
-            with monkeypatch.context() as failing:
-                failing.setattr(tables, "write", fails_afterwards)
-                with pytest.raises(StorageUnavailableError):
-                    add(gallery, self.DIGEST)
+            with writes_fail_at_the_end(monkeypatch), pytest.raises(StorageUnavailableError):
+                add(gallery, self.DIGEST)
             add(gallery, b"c")
             assert gallery.answers(60).keys() == {b"c"}
