@@ -4,7 +4,9 @@ A folder holds `server.key` and, for each client, `clients/NAME.key`; taking a c
 Keys are CurveZMQ's (RFC 26), in Z85.
 """
 
+import grp
 import os
+import pwd
 import re
 import stat
 import struct
@@ -87,7 +89,7 @@ class Keyring(NamedTuple):
         """
         check_only_ours(folder, 0o022)
         check_only_ours(folder / CLIENTS, 0o022)
-        server = _read(folder / SERVER, ServerKey, may_not=0o037)
+        server = _read(folder / SERVER, ServerKey, may_not=0o037, owner=_daemon(folder))
         _check_pair(folder / SERVER, server.public, server.secret)
         users: dict[str, User] = {}
         for path in _client_files(folder):
@@ -117,7 +119,7 @@ def new(folder: Path, name: str, roles: Collection[Role]) -> Credentials:
             home.mkdir(parents=True)
             # The daemon's group reads it and nobody else does, whatever the umask is.
             home.chmod(0o750 | home.stat().st_mode & stat.S_ISGID)
-    server = _server_key(folder / SERVER)
+    server = _server_key(folder)
     public, secret = (half.decode() for half in zmq.curve_keypair())
     write(path, ClientKey(name=name, public=public, roles=sorted(set(roles))), mode=0o640)
     return Credentials(server_public=server.public, public=public, secret=secret)
@@ -187,19 +189,34 @@ def _client_files(folder: Path) -> list[Path]:
         raise ConfigError(f"{folder / CLIENTS}: cannot be read: {error.strerror}") from None
 
 
-def _server_key(path: Path) -> ServerKey:
+def _server_key(folder: Path) -> ServerKey:
     import zmq
 
+    path, daemon = folder / SERVER, _daemon(folder)
     if not path.exists():
         public, secret = (half.decode() for half in zmq.curve_keypair())
-        # In a folder that hands its group on, that group is the daemon's.
-        shared = path.parent.stat().st_mode & stat.S_ISGID
-        write(path, ServerKey(public, secret), mode=0o640 if shared else 0o600)
-    return _read(path, ServerKey, may_not=0o037)
+        by_group = folder.stat().st_mode & stat.S_ISGID and (daemon is None or os.geteuid())
+        write(path, ServerKey(public, secret), mode=0o640 if by_group else 0o600)
+    if daemon is not None and os.geteuid() == 0:
+        # Its group has local clients in it, none of which shall pass for it.
+        os.chown(path, daemon, -1)
+        path.chmod(0o600)
+    return _read(path, ServerKey, may_not=0o037, owner=daemon)
 
 
-def _read(path: Path, kind: type[_T], *, may_not: int) -> _T:
-    check_only_ours(path, may_not)
+def _daemon(folder: Path) -> int | None:
+    """Uid of the daemon that a folder is for, if not root's: where it hands its group on, the user's of that name."""
+    status = folder.stat()
+    if not status.st_mode & stat.S_ISGID:
+        return None
+    try:
+        return pwd.getpwnam(grp.getgrgid(status.st_gid).gr_name).pw_uid or None
+    except KeyError:
+        return None
+
+
+def _read(path: Path, kind: type[_T], *, may_not: int, owner: int | None = None) -> _T:
+    check_only_ours(path, may_not, owner=owner)
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except OSError as error:
@@ -208,8 +225,10 @@ def _read(path: Path, kind: type[_T], *, may_not: int) -> _T:
         raise ConfigError(f"{path}: is no {kind.__name__}: {error}") from None
 
 
-def check_only_ours(path: Path, may_not: int, *, made_by: str = "reidd keys new NAME") -> None:
-    """Refuse a file or folder that others than root and this user own, or have one of these rights to."""
+def check_only_ours(
+    path: Path, may_not: int, *, owner: int | None = None, made_by: str = "reidd keys new NAME"
+) -> None:
+    """Refuse a file or folder that others than root, this user and `owner` own, or have one of these rights to."""
     try:
         status = path.stat()
     except OSError as error:
@@ -217,7 +236,7 @@ def check_only_ours(path: Path, may_not: int, *, made_by: str = "reidd keys new 
     if status.st_mode & may_not:
         mode, right = stat.filemode(status.st_mode), stat.S_IMODE(status.st_mode) & ~may_not
         raise ConfigError(f"{path}: has mode {mode}, so others may read or change it; `chmod {right:o} {path}`")
-    if status.st_uid not in (0, os.geteuid()):
+    if status.st_uid not in (0, os.geteuid(), owner):
         raise ConfigError(f"{path}: belongs to uid {status.st_uid}; expected root or uid {os.geteuid()}")
 
 

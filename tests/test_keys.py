@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import stat
 
 import pytest
@@ -161,6 +162,23 @@ def test_in_a_folder_that_hands_its_group_on_the_group_may_read_the_servers_key(
     (tmp_path / "keys").chmod(0o2750)
     keys.new(tmp_path / "keys", "desk", [Role.QUERY])
     assert mode(tmp_path / "keys" / "server.key") == 0o640
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes root, to give a file away")
+@pytest.mark.parametrize("mode_before", [None, 0o640])
+def test_where_the_group_is_a_users_only_that_user_may_read_the_servers_key(tmp_path, mode_before):
+    user = pwd.getpwnam("daemon")
+    (tmp_path / "keys").mkdir()
+    os.chown(tmp_path / "keys", 0, user.pw_gid)
+    (tmp_path / "keys").chmod(0o2750)
+    keys.new(tmp_path / "keys", "desk", [Role.QUERY])
+    path = tmp_path / "keys" / "server.key"
+    if mode_before:
+        os.chown(path, 0, user.pw_gid)
+        path.chmod(mode_before)
+        keys.new(tmp_path / "keys", "camera", [Role.QUERY])
+    assert (path.stat().st_uid, mode(path)) == (user.pw_uid, 0o600)
+    assert Keyring.read(tmp_path / "keys").users
 
 
 @pytest.mark.parametrize("umask", [0o002, 0o077])

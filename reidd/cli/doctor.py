@@ -159,14 +159,15 @@ def _folders(chosen: "Config") -> Iterator[Finding]:
 
 def _keys(chosen: "Config") -> Iterator[Finding]:
     """Whether somebody, and only somebody with a key, would be let in over tcp."""
-    from reidd.keys import Keyring
+    from reidd.keys import SERVER, Keyring
 
     if chosen.tcp is None:
         return
     try:
         users = Keyring.read(chosen.keys).users
     except ReiddError as error:
-        yield Finding("keys", False, str(error))
+        hidden = os.path.exists(chosen.keys / SERVER) and not os.access(chosen.keys / SERVER, os.R_OK)  # noqa: PTH110
+        yield Finding("keys", None if hidden else False, f"{error}; ask as root" if hidden else str(error))
     else:
         yield Finding("keys", True, f"{chosen.tcp}: {len(users)} let in")
     there = find_spec("nacl") is not None
