@@ -148,7 +148,7 @@ class OpenCV(Backend):
 
 
 class OpenCVCuda(OpenCV):
-    """ONNX files through `cv2.dnn` on an NVIDIA GPU: needs an OpenCV built with CUDA, such as a Jetson's."""
+    """ONNX files through `cv2.dnn` on an NVIDIA GPU: needs an OpenCV built with CUDA."""
 
     engine: ClassVar[Engine] = Engine.DNN_CUDA
     accelerators: ClassVar[tuple[Accelerator, ...]] = (Accelerator.NVIDIA, Accelerator.NVIDIA_FP16)
@@ -178,7 +178,7 @@ def targets_apart(backend: str) -> set[str] | None:
 def no_target(target: Target) -> str:
     """Say what is missing."""
     if "CUDA" in target.name:
-        return f"this OpenCV does not run {target.spoken}: PyPI's has none; use the board's own, or build it WITH_CUDA"
+        return f"this OpenCV does not run {target.spoken}: PyPI's has none, JetPack's need not; build it WITH_CUDA"
     return f"this OpenCV does not run {target.spoken}: install the GPU's OpenCL driver, and look at `clinfo`"
 
 

@@ -184,7 +184,7 @@ def check_ours(folder: Path) -> None:
 
 def _environment(source: Source, python: Path, *, own_libraries: bool) -> Sequence[Step]:
     check_ours(ENVIRONMENT)
-    # A Jetson's OpenCV with CUDA is the system's; pip has none.
+    # An OpenCV with CUDA is the system's; pip has none.
     shared = () if own_libraries else ("--system-site-packages",)
     pip = (ENVIRONMENT / "bin/pip", "--disable-pip-version-check", "--no-input", "install", "--quiet")
     advice = "mend that, or name a wheel or a folder of wheels with --from"
