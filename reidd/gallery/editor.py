@@ -13,6 +13,9 @@ from reidd.gallery.index import Index
 from reidd.gallery.ledger import Ledger
 from reidd.gallery.policy import Limit, surplus
 
+MOVED_KEPT = 100_000
+"""Ids of which it is kept in mind what they became: 30 MB, and with one a minute ten weeks."""
+MOVES_KEPT_OF_ONE = 1_000
 _NOT_FORGOTTEN = Forgotten(0, 0)
 
 
@@ -98,8 +101,15 @@ class Editor:
     def note_move(self, id: int, into_id: int) -> None:
         """Keep in mind that an id became another, or was merged into it: who forgets that one means this one too."""
         known = self._index.forgotten.get(id, _NOT_FORGOTTEN)
-        became = (*known.became, (into_id, self._ledger.next_instance))
+        became = (*known.became, (into_id, self._ledger.next_instance))[-MOVES_KEPT_OF_ONE:]
         self._set_forgotten(id, known._replace(became=became))
+        if len(self._index.forgotten) > MOVED_KEPT:
+            self._drop_oldest_move()
+
+    def _drop_oldest_move(self) -> None:
+        moved = {id: known.became[-1][1] for id, known in self._index.forgotten.items() if not known.before}
+        if len(moved) > MOVED_KEPT:
+            self._set_forgotten(min(moved, key=moved.__getitem__), None)
 
     def note_forgotten(self, id: int, instances: tuple[int, ...], time_ns: int) -> None:
         """Keep in mind that an id was forgotten, by its earlier numbers too, so that no old backup brings it back."""
@@ -123,7 +133,7 @@ class Editor:
                 if became == into_id:
                     yield id, before
 
-    def _set_forgotten(self, id: int, forgotten: Forgotten) -> None:
+    def _set_forgotten(self, id: int, forgotten: Forgotten | None) -> None:
         self._ledger.put(Delta(forgotten={id: (self._index.forgotten.get(id), forgotten)}))
 
     def forget_the_gone(self, ids: Iterable[int]) -> None:
