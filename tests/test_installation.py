@@ -79,7 +79,9 @@ def test_instances_of_the_template_are_stopped_too(root):
     wants = installation.UNITS / "sockets.target.wants"
     wants.mkdir(parents=True)
     (wants / "reidd@face.socket").symlink_to("../reidd@.socket")
-    assert "reidd.service reidd.socket reidd@face.socket" in str(installation.uninstall()[0])
+    disabled, stopped = (str(step) for step in installation.uninstall()[:2])
+    assert "disable --now reidd.service reidd.socket reidd@face.socket" in disabled
+    assert "stop reidd@*.socket reidd@*.service" in stopped
 
 
 def test_an_upgrade_restarts_every_daemon(root):

@@ -163,6 +163,8 @@ def uninstall() -> list[Step]:
     ours = COMMAND.is_symlink() and COMMAND.readlink().is_relative_to(ENVIRONMENT)
     return [
         Run(["systemctl", "disable", "--now", *units], None),
+        # Those that were started and never enabled.
+        Run(["systemctl", "stop", "reidd@*.socket", "reidd@*.service"], None),
         *(Remove(UNITS / name) for name in UNIT_FILES),
         *(step for unit in ("reidd.service.d", "reidd@.service.d") for step in _unreach(UNITS / unit)),
         Remove(UDEV),

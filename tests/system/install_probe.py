@@ -64,11 +64,12 @@ def check(seen):
             seen["bob"] = sh("reidd status", user="bob")
             seen["bob installs"] = sh("reidd install-service", user="bob")
     seen["left"] = leftovers()
-    seen["units left"] = sh("systemctl list-unit-files --no-legend 'reidd*'; systemctl --failed --no-legend")["said"]
+    asked = ("list-unit-files 'reidd*'", "list-units 'reidd*'", "--failed")
+    seen["units left"] = sh("; ".join(f"systemctl --no-legend {each}" for each in asked))["said"]
 
 
 def before_uninstalling(seen):
-    """An operator's mistake, and his own drop-in."""
+    """An operator's mistake, and a daemon of another model that was started, but never enabled."""
     seen["ids"] = sh("reidd ids --json")
     seen["status"] = sh("reidd status --json")
     seen["key"] = modes("/etc/reidd/gallery.key")
@@ -78,6 +79,7 @@ def before_uninstalling(seen):
     seen["again"] = sh("reidd install-service")
     sh("sed -i /wrokers/d /etc/reidd/reidd.toml")
     seen["mended"] = sh("systemctl restart reidd.service && reidd ids --json")
+    seen["other"] = sh("cp -p /etc/reidd/reidd.toml /etc/reidd/other.toml && systemctl start reidd@other.socket")
 
 
 def main():

@@ -78,5 +78,6 @@ def test_the_operators_page_works_step_by_step_on_a_clean_machine(desk, wheels):
     assert "/etc/reidd/reidd.toml: unknown key 'wrokers'; did you mean 'workers'?" in seen["journal"]
     assert "journalctl -u reidd" in seen["again"]["said"]
     assert seen["mended"]["said"] == seen["ids"]["said"]
+    assert seen["other"]["status"] == 0, seen["other"]["said"]
     assert seen["left"] == ["/etc/reidd", "/var/lib/reidd"]
     assert seen["units left"] == ""
