@@ -100,15 +100,27 @@ def export(
     left_out: LeftOut = [],  # noqa: B006
     height: int = 192,
     width: int = 96,
+    model_id: Annotated[str, typer.Option("--id", help="the model's id, as in `reidd/person`")] = "reidd/person",
     calibrate: Annotated[int, typer.Option(help="training crops that the int8 ranges are taken from")] = 512,
+    tune: Annotated[
+        int, typer.Option(help="steps in which the int8 file's weights are tuned to its rounding; 0 for none")
+    ] = 400,
 ) -> None:
     """Write ONNX, TFLite float32 and int8, golden vectors and the model's description."""
     from training import export as exporting
+    from training import rounding
     from training.crops import read, training_crops
+    from training.network import fold
+    from training.run import load_network
 
-    crops = training_crops(data, left_out=left_out)
-    pixels = read(crops[:: len(crops) // calibrate][:calibrate], height=height, width=width)
-    exporting.export(checkpoint, folder, height=height, width=width, calibration=pixels)
+    images = read(training_crops(data, left_out=left_out), height=height, width=width)
+    calibration = images[:: len(images) // calibrate][:calibrate]
+    network, int8_network = (fold(load_network(checkpoint)) for _ in range(2))
+    steps = rounding.tune(int8_network, images, calibration=calibration, steps=tune)
+    losses = list(track(steps, "tuning to int8", tune, console=Console(stderr=True)))
+    if losses:
+        print(f"int8: 1 - cosine {losses[0]:.4f} at the first step, {losses[-1]:.4f} at the last")
+    exporting.export(network, int8_network, folder, model_id=model_id, calibration=calibration)
 
 
 @app.command()

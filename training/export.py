@@ -13,8 +13,7 @@ import torch
 
 from training.description import describe
 from training.golden import golden_crops
-from training.network import StripeNet, fold
-from training.run import load_network
+from training.network import StripeNet, pixels
 
 if TYPE_CHECKING:
     import keras
@@ -23,26 +22,30 @@ ONNX_NAME, FLOAT_NAME, INT8_NAME, GOLDEN_NAME = "person.onnx", "person_fp32.tfli
 _OPSET = 13  # what OpenCV 4 and 5, and older runtimes, all read
 
 
-def export(checkpoint: Path, folder: Path, *, height: int, width: int, calibration: np.ndarray) -> None:
+def export(
+    network: StripeNet, int8_network: StripeNet, folder: Path, *, model_id: str, calibration: np.ndarray
+) -> None:
     """Write a model folder: ONNX, TFLite float32, TFLite full int8, golden vectors and their description.
 
-    `calibration` holds real crops (n, height, width, 3) uint8 RGB; the int8 ranges are taken from them.
+    Both networks are folded; one file is made of `int8_network`, whose weights may have been tuned for it.
+    `calibration` holds real crops (n, height, width, 3) uint8 RGB of the size that the files take; the int8 ranges are
+    taken from them.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    network = fold(load_network(checkpoint))
+    height, width = calibration.shape[1:3]
     write_onnx(network, folder / ONNX_NAME, height=height, width=width)
-    write_tflite(network, folder, height=height, width=width, calibration=calibration)
+    (folder / FLOAT_NAME).write_bytes(float_tflite(keras_network(network, height=height, width=width)))
+    (folder / INT8_NAME).write_bytes(int8_tflite(keras_network(int8_network, height=height, width=width), calibration))
     crops = golden_crops(height, width)
     np.savez_compressed(folder / GOLDEN_NAME, crops=crops, embeddings=answers(network, crops))
     files = {ONNX_NAME: "float32", FLOAT_NAME: "float32", INT8_NAME: "int8"}
-    describe(folder, files, height=height, width=width, dim=network.plan.dim, golden=GOLDEN_NAME)
+    describe(folder, model_id, files, height=height, width=width, dim=network.plan.dim, golden=GOLDEN_NAME)
 
 
 def answers(network: StripeNet, images: np.ndarray) -> np.ndarray:
     """Run the network on (n, h, w, 3) uint8 RGB images: (n, dim) float32, not normalised."""
-    pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()
     with torch.inference_mode():
-        return network(pixels).numpy()
+        return network(pixels(images)).numpy()
 
 
 def write_onnx(network: StripeNet, path: Path, *, height: int, width: int) -> None:
@@ -59,16 +62,20 @@ def write_onnx(network: StripeNet, path: Path, *, height: int, width: int) -> No
     )
 
 
-def write_tflite(network: StripeNet, folder: Path, *, height: int, width: int, calibration: np.ndarray) -> None:
-    """float32, and full int8 that takes uint8 pixels as they are."""
+def float_tflite(model: "keras.Model") -> bytes:
+    """Convert to float32."""
     import tensorflow as tf
 
-    model = keras_network(network, height=height, width=width)
-    (folder / FLOAT_NAME).write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+    return bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+
+
+def int8_tflite(model: "keras.Model", calibration: np.ndarray) -> bytes:
+    """Convert to full int8 that takes uint8 pixels as they are."""
+    import tensorflow as tf
 
     def samples() -> Iterator[list[np.ndarray]]:
-        ramp = np.linspace(0, 255, height * width * 3, dtype=np.float32)
-        yield [ramp.reshape(1, height, width, 3)]  # pins the input range to 0-255
+        ramp = np.linspace(0, 255, calibration[0].size, dtype=np.float32)
+        yield [ramp.reshape(1, *calibration.shape[1:])]  # pins the input range to 0-255
         for image in calibration:
             yield [image[None].astype(np.float32)]
 
@@ -77,7 +84,7 @@ def write_tflite(network: StripeNet, folder: Path, *, height: int, width: int, c
     converter.representative_dataset = samples
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type, converter.inference_output_type = tf.uint8, tf.int8
-    (folder / INT8_NAME).write_bytes(converter.convert())
+    return bytes(converter.convert())
 
 
 def keras_network(network: StripeNet, *, height: int, width: int) -> "keras.Model":
@@ -95,7 +102,11 @@ def keras_network(network: StripeNet, *, height: int, width: int) -> "keras.Mode
         x = layers.ReLU()(layers.Add()([x, y]))
     x = _convolve(x, network.head[0], relu=True)
     stripes, channels = network.plan.stripes, x.shape[3]
-    x = layers.AveragePooling2D((x.shape[1] // stripes, x.shape[2]))(x)
+    # an int8 average pool keeps the scale of its input, which the small averages hardly fill; a convolution has its own
+    stripe = (x.shape[1] // stripes, x.shape[2])
+    average = layers.DepthwiseConv2D(stripe, stripe, use_bias=False)
+    x = average(x)
+    average.set_weights([np.full((*stripe, channels, 1), 1 / (stripe[0] * stripe[1]))])
     dense = layers.Dense(network.plan.dim, name="embedding")
     outputs = dense(layers.Reshape((stripes * channels,))(x))
     # torch flattens channel by channel, Keras stripe by stripe

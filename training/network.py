@@ -10,6 +10,7 @@ training and inside its weights after `fold`.
 from itertools import islice
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -135,6 +136,11 @@ def fold(network: StripeNet) -> StripeNet:
         folded.stem[0].weight *= network.pixel_scale
         folded.embed, folded.norm = nn.utils.fuse_linear_bn_eval(folded.embed, folded.norm), nn.Identity()
     return folded
+
+
+def pixels(images: np.ndarray) -> torch.Tensor:
+    """Bring (n, h, w, 3) uint8 into the network's order, (n, 3, h, w) float32."""
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()
 
 
 def cost(network: StripeNet, height: int, width: int) -> tuple[int, int]:
