@@ -1,10 +1,11 @@
 """Whatever way somebody took from number to number, no backup brings back who was forgotten."""
 
+import time
 from contextlib import suppress
 
 import numpy as np
 import pytest
-from galleries import SPACE, features, opened
+from galleries import SPACE, feature, features, opened
 
 from reidd.errors import RequestError
 from reidd.gallery import Gallery, without_forgotten
@@ -77,3 +78,18 @@ def test_nobody_comes_back(seed):
                 steps[at]()
                 if steps[at] in remembered:
                     house.before.append(before)
+
+
+def test_whoever_had_thousands_of_numbers_is_forgotten_sooner_than_they_were_merged():
+    with opened(capacity=10) as gallery:
+        gallery.set_limit(1, "drop_oldest")
+        gallery.add(1, feature(1))
+        began = time.perf_counter()
+        with gallery.transaction():
+            for id in range(2, 4000):
+                gallery.add(id, feature(1))
+                gallery.merge(id, 1)
+        merged = time.perf_counter()
+        gallery.forget(1)
+        assert time.perf_counter() - merged < merged - began
+        assert len(gallery.forgotten()) == 3999

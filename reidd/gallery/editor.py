@@ -1,6 +1,6 @@
 """The steps that mutations are made of; each keeps index, limit and labels in order."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from random import Random
 
 import numpy as np
@@ -115,8 +115,9 @@ class Editor:
         """Keep in mind that an id was forgotten, by its earlier numbers too, so that no old backup brings it back."""
         meant = {id: self._ledger.next_instance}
         found = [id]
+        moved_into = self._moved_into()
         for into_id in found:
-            for other, before in self._moved_into(into_id):
+            for other, before in moved_into.get(into_id, ()):
                 # What became that id only after it had become another is somebody else.
                 if meant.get(other, 0) < before <= meant[into_id]:
                     meant[other] = before
@@ -126,12 +127,14 @@ class Editor:
             gone = (*known.instances, *(instances if each == id else ()))
             self._set_forgotten(each, Forgotten(time_ns, max(before, known.before), gone, known.became))
 
-    def _moved_into(self, into_id: int) -> Iterator[tuple[int, int]]:
-        """Give the ids that became an id, and the number of the next instance at that time."""
+    def _moved_into(self) -> dict[int, list[tuple[int, int]]]:
+        """Give, for each id, those that became it, and the number of the next instance at that time."""
+        # All at once, for somebody may have had thousands of numbers, and to look for each among all takes minutes.
+        moved: dict[int, list[tuple[int, int]]] = {}
         for id, known in self._index.forgotten.items():
-            for became, before in known.became:
-                if became == into_id:
-                    yield id, before
+            for into_id, before in known.became:
+                moved.setdefault(into_id, []).append((id, before))
+        return moved
 
     def _set_forgotten(self, id: int, forgotten: Forgotten | None) -> None:
         self._ledger.put(Delta(forgotten={id: (self._index.forgotten.get(id), forgotten)}))
