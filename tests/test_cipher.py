@@ -78,3 +78,9 @@ def test_a_digest_is_sealed_the_same_each_time_and_opens_under_its_key_only(ciph
     assert digest not in stored
     assert cipher.digest(stored) == digest
     assert Cipher(bytes(32), SPACE).digest(stored) is None
+
+
+def test_one_request_is_sealed_with_another_nonce_in_another_space(cipher):
+    digest = bytes(range(16))
+    other = Cipher(KEY, bytes([1] * 32))
+    assert cipher.sealed_digest(digest)[:12] != other.sealed_digest(digest)[:12]
