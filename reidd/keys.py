@@ -205,9 +205,10 @@ def _server_key(folder: Path) -> ServerKey:
 
 
 def _daemon(folder: Path) -> int | None:
-    """Uid of the daemon that a folder is for, if not root's: where it hands its group on, the user's of that name."""
+    """Uid of the daemon that a folder of root's is for: where it hands its group on, the user's of that name."""
     status = folder.stat()
-    if not status.st_mode & stat.S_ISGID:
+    # In a folder of somebody else's the server's key may be a link, and root would give away where it leads.
+    if status.st_uid or not status.st_mode & stat.S_ISGID:
         return None
     try:
         return pwd.getpwnam(grp.getgrgid(status.st_gid).gr_name).pw_uid or None

@@ -181,6 +181,19 @@ def test_where_the_group_is_a_users_only_that_user_may_read_the_servers_key(tmp_
     assert Keyring.read(tmp_path / "keys").users
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes root, to give a folder away")
+def test_root_gives_nothing_away_by_a_link_in_somebodys_folder(tmp_path):
+    user = pwd.getpwnam("daemon")
+    (tmp_path / "roots").touch(0o600)
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "server.key").symlink_to(tmp_path / "roots")
+    os.chown(tmp_path / "keys", user.pw_uid, user.pw_gid)
+    (tmp_path / "keys").chmod(0o2750)
+    with pytest.raises(ConfigError):
+        keys.new(tmp_path / "keys", "desk", [Role.QUERY])
+    assert (tmp_path / "roots").stat().st_uid == 0
+
+
 @pytest.mark.parametrize("umask", [0o002, 0o077])
 def test_keys_have_their_modes_whatever_the_umask(tmp_path, umask):
     (tmp_path / "home").mkdir()
