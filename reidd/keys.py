@@ -232,8 +232,10 @@ def check_only_ours(
     """Refuse a file or folder that others than root, this user and `owner` own, or have one of these rights to."""
     try:
         status = path.stat()
-    except OSError as error:
+    except FileNotFoundError as error:
         raise ConfigError(f"{path}: {error.strerror}; put a copy back, or make keys with `{made_by}`") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; expected where uid {os.geteuid()} may look it up") from None
     if status.st_mode & may_not:
         mode, right = stat.filemode(status.st_mode), stat.S_IMODE(status.st_mode) & ~may_not
         raise ConfigError(f"{path}: has mode {mode}, so others may read or change it; `chmod {right:o} {path}`")

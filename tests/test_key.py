@@ -70,3 +70,8 @@ def test_a_credential_may_show_the_right_that_systemd_gives_by_an_acl(file, monk
 def test_of_a_key_that_is_lost_a_copy_is_asked_for_first(tmp_path):
     with pytest.raises(ConfigError, match=r"No such file.*; put a copy back, or make keys with `reidd keys gallery"):
         key.read(tmp_path / "gallery.key")
+
+
+def test_of_a_key_that_may_not_be_looked_at_no_other_is_asked_for(file):
+    with pytest.raises(ConfigError, match=r"Not a directory; expected where uid \d+ may look it up$"):
+        key.read(file / "gallery.key")
