@@ -9,16 +9,16 @@ import msgspec
 import pytest
 from plugged import installed
 from pools import LITE, STICK
-from users import AS_ORDINARY
+from users import AS_ORDINARY, NOBODY
 
 from reidd import places, trials
-from reidd.cli.doctor import _at_work, _daemon, _libraries, _looked
+from reidd.cli.doctor import _at_work, _daemon, _gallery_key, _libraries, _looked
 from reidd.cli.finding import Finding
 from reidd.cli.model_findings import look_at_model
 from reidd.daemon.config import Config
 from reidd.engines import Accelerator, Engine
 from reidd.errors import BackendError
-from reidd.gallery import Gallery
+from reidd.gallery import Gallery, key
 from reidd.model import ModelConfig
 from reidd.protocol import PairRecord, StatusReply
 
@@ -137,3 +137,19 @@ def test_doctor_says_which_folder_may_not_be_looked_into(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False)
     words = {f["what"]: f["words"] for f in json.loads(done.stdout)}
     assert words["state folder"] == f"{closed}/state: this user cannot write to {closed}"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes root, to give files away")
+def test_a_gallery_key_of_the_daemons_user_is_no_fault_to_whoever_else_asks(tmp_path):
+    key.new(tmp_path / "gallery.key")
+    for theirs in (tmp_path, tmp_path / "gallery.key"):
+        os.chown(theirs, NOBODY, NOBODY)
+    tmp_path.chmod(0o755)
+    settings = {"gallery_key": f"{tmp_path}/gallery.key", "state_folder": str(tmp_path)}
+    assert [finding.fine for finding in _gallery_key(Config(**settings))] == [True]
+    program = (
+        "from reidd.cli.doctor import _gallery_key\nfrom reidd.daemon.config import Config\n"
+        f"print([finding.fine for finding in _gallery_key(Config(**{settings}))])"
+    )
+    done = subprocess.run([*AS_ORDINARY, sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout == "[None]\n"

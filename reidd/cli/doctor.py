@@ -166,8 +166,7 @@ def _keys(chosen: "Config") -> Iterator[Finding]:
     try:
         users = Keyring.read(chosen.keys).users
     except ReiddError as error:
-        hidden = os.path.exists(chosen.keys / SERVER) and not os.access(chosen.keys / SERVER, os.R_OK)  # noqa: PTH110
-        yield Finding("keys", None if hidden else False, f"{error}; ask as root" if hidden else str(error))
+        yield _refused("keys", chosen.keys / SERVER, error)
     else:
         yield Finding("keys", True, f"{chosen.tcp}: {len(users)} let in")
     there = find_spec("nacl") is not None
@@ -181,12 +180,21 @@ def _gallery_key(chosen: "Config") -> Iterator[Finding]:
 
     if chosen.gallery_key is None:
         return
+    path = Path(chosen.gallery_key)
+    # The daemon's user, whose the state folder is, may be another than this one, as when root asks.
+    daemon = chosen.state.stat().st_uid if os.path.exists(chosen.state) else None  # noqa: PTH110
     try:
-        Cipher(key.read(Path(chosen.gallery_key)), b"")
+        Cipher(key.read(path, owner=daemon), b"")
     except ReiddError as error:
-        yield Finding("gallery key", False, str(error))
+        yield _refused("gallery key", path, error)
     else:
         yield Finding("gallery key", True, chosen.gallery_key)
+
+
+def _refused(what: str, path: Path, error: ReiddError) -> Finding:
+    """A key that was refused; no fault when only this user may not read it."""
+    hidden = os.path.exists(path) and not os.access(path, os.R_OK)  # noqa: PTH110
+    return Finding(what, None if hidden else False, f"{error}; ask as root" if hidden else str(error))
 
 
 def _status(endpoint: str) -> "StatusReply | ReiddError":

@@ -25,11 +25,11 @@ def new(path: Path) -> None:
         raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
 
 
-def read(path: Path) -> bytes:
-    """Read a key. Raises ConfigError when it is none, or in a file that others may read."""
+def read(path: Path, *, owner: int | None = None) -> bytes:
+    """Read a key. Raises ConfigError when it is none, or in a file that others than root, we and `owner` may read."""
     # systemd hands a credential to one user by an ACL, which `stat` shows as a right of the group.
     by_systemd = str(path.parent) == os.environ.get("CREDENTIALS_DIRECTORY")
-    check_only_ours(path, 0o037 if by_systemd else 0o077, made_by="reidd keys gallery FILE")
+    check_only_ours(path, 0o037 if by_systemd else 0o077, owner=owner, made_by="reidd keys gallery FILE")
     try:
         text = path.read_text(encoding="ascii").strip()
     except OSError as error:
