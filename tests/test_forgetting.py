@@ -59,6 +59,16 @@ def test_a_feature_is_nowhere_in_the_files_even_when_others_are_added_in_the_sam
     assert [row for row in gone if row in content] == []
 
 
+def test_whoever_becomes_another_is_written_once_and_only_who_is_forgotten_empties_the_log(gallery, tmp_path):
+    log_file = tmp_path / "gallery.sqlite-wal"
+    gallery.rename(1, 9)
+    gallery.merge(9, 2)
+    gallery.undo()
+    assert log_file.stat().st_size > 0
+    gallery.forget(2)
+    assert log_file.stat().st_size == 0
+
+
 def test_nor_is_it_in_those_of_the_next_process_when_this_one_is_killed_right_after(gallery, tmp_path, monkeypatch):
     def killed(connection):
         raise sqlite3.OperationalError("the log could not be written back")

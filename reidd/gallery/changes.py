@@ -106,7 +106,12 @@ class Delta(msgspec.Struct):
     @property
     def makes_room(self) -> bool:
         """Whether instances go, or an id is forgotten, and nothing comes."""
-        return bool(self.removed or self.forgotten) and not self.added
+        return bool(self.removed or self.forgets) and not self.added
+
+    @property
+    def forgets(self) -> bool:
+        """Whether an id is forgotten; that one became another is noted beside those, and takes nothing away."""
+        return any(now is not None and now.before for _, now in self.forgotten.values())
 
     def parts(self, rows: int) -> "list[Delta]":
         """Cut what makes room into parts of so many instances, and all the rest."""

@@ -106,7 +106,7 @@ class Store:
         if self.failure and delta.added:
             self.failure = None
             log.info("the gallery store %s can be written again", self._path)
-        if delta.makes_room or delta.forgotten:
+        if delta.makes_room or delta.forgets:
             # The removed features are zeros in the file now; in the log they still are what they were.
             with suppress(sqlite3.Error):
                 tables.empty_log(connection)
