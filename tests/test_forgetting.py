@@ -258,12 +258,13 @@ def test_a_note_of_old_that_knows_no_other_numbers_is_read(gallery, tmp_path):
         assert brought_back(backup, again) == [1]
 
 
-def test_a_damaged_note_is_told(gallery, tmp_path):
-    gallery.forget(1)
+@pytest.mark.parametrize("note", [lambda gallery: gallery.forget(1), lambda gallery: gallery.rename(1, 9)])
+def test_a_damaged_note_is_told(gallery, tmp_path, note):
+    note(gallery)
     gallery.close()
     change(tmp_path, "UPDATE forgotten SET what = replace(what, '[1,', '[2,')")
     with opened(tmp_path, capacity=100) as again:
-        assert "forget it again" in again.damage[0]
+        assert "was forgotten, or became another, does not match its checksum; `reidd audit`" in again.damage[0]
 
 
 def test_files_that_may_still_hold_it_are_named(gallery, tmp_path):

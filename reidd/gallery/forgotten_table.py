@@ -1,4 +1,4 @@
-"""The table of who was forgotten, in the file of the store, so that no old backup brings anybody back."""
+"""The table of who was forgotten, or became another, in the file of the store: no old backup brings anybody back."""
 
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ TABLE = "CREATE TABLE IF NOT EXISTS forgotten (id INTEGER PRIMARY KEY, what TEXT
 
 
 def write(connection: sqlite3.Connection, forgotten: Mapping[int, Forgotten | None]) -> None:
-    """Note that ids were forgotten; None takes a note back."""
+    """Note that ids were forgotten, or became others; None takes a note back."""
     for id, known in forgotten.items():
         connection.execute("DELETE FROM forgotten WHERE id = ?", (id,))
         if known is not None:
@@ -23,4 +23,7 @@ def read(connection: sqlite3.Connection, damage: list[str]) -> Iterator[tuple[in
         if (known := decoded_forgotten(what)) is not None:
             yield known
         else:
-            damage.append("a note that an id was forgotten does not match its checksum; forget it again")
+            damage.append(
+                "a note that an id was forgotten, or became another, does not match its checksum; `reidd audit` says "
+                "who was forgotten: forget them again"
+            )
