@@ -2,6 +2,7 @@
 
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -75,3 +76,9 @@ def test_of_a_key_that_is_lost_a_copy_is_asked_for_first(tmp_path):
 def test_of_a_key_that_may_not_be_looked_at_no_other_is_asked_for(file):
     with pytest.raises(ConfigError, match=r"Not a directory; expected where uid \d+ may look it up$"):
         key.read(file / "gallery.key")
+
+
+@pytest.mark.parametrize("name", ["", ".", "/"])
+def test_a_key_is_made_in_no_folder_and_under_no_empty_name(name):
+    with pytest.raises(ConfigError, match="is a folder; name a file"):
+        key.new(Path(name))

@@ -15,6 +15,8 @@ _DIGITS = re.compile(f"[0-9a-fA-F]{{{2 * KEY_BYTES}}}")
 
 def new(path: Path) -> None:
     """Make a key of random bits, in a new file. Raises ConfigError when there is one already."""
+    if not path.name:
+        raise ConfigError(f"{path}: is a folder; name a file")
     try:
         write_text(path, secrets.token_hex(KEY_BYTES), 0o600)
         # Before anything is encrypted with it: a power cut must not leave a store without its key.
