@@ -38,10 +38,21 @@ def test_it_ends_with_a_command_that_is_killed():
     eventually(lambda: not is_there(pid))
 
 
-def test_why_it_did_not_start_is_said_in_one_line(tmp_path):
+@pytest.mark.parametrize(
+    ("program", "why"),
+    [
+        ("exit 1", "no backend runs here"),
+        ("kill -9 $$", r"it crashed \(SIGKILL\)"),
+        ("exec sleep 60", "it was not ready within 0 s"),
+    ],
+)
+def test_why_it_did_not_start_is_said_in_one_line(tmp_path, monkeypatch, program, why):
     log = tmp_path / "log"
     log.write_text("WARNING: a pair does not run\nreidd: no backend runs here\n")
-    with subprocess.Popen(["true"]) as ended, reidd.Client(f"ipc://{tmp_path}/none") as client:
-        ended.wait()
-        with pytest.raises(BackendUnavailableError, match="private daemon did not start: no backend runs here"):
-            _wait_until_ready(client, ended, log)
+    monkeypatch.setattr("reidd.cli.private_daemon.START_S", 0)
+    with subprocess.Popen(["sh", "-c", program]) as process, reidd.Client(f"ipc://{tmp_path}/none") as client:
+        if "exec" not in program:
+            process.wait()
+        with pytest.raises(BackendUnavailableError, match=f"private daemon did not start: {why}$"):
+            _wait_until_ready(client, process, log)
+        process.kill()

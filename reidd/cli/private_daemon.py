@@ -58,5 +58,13 @@ def _wait_until_ready(client: Client, process: "subprocess.Popen[bytes]", log: P
         except ConnectionError:
             continue
         return
-    why = log.read_text(errors="replace").strip().rpartition("\n")[2].removeprefix("reidd: ")
-    raise BackendUnavailableError(f"the private daemon did not start: {why}")
+    raise BackendUnavailableError(f"the private daemon did not start: {_why(process.poll(), log)}")
+
+
+def _why(status: int | None, log: Path) -> str:
+    """Say why a daemon is not ready: what it said last is the reason when it ended by itself, and only then."""
+    if status is None:
+        return f"it was not ready within {START_S:g} s"
+    if status < 0:
+        return f"it crashed ({confinement.signal_name(-status)})"
+    return log.read_text(errors="replace").strip().rpartition("\n")[2].removeprefix("reidd: ")
