@@ -8,7 +8,7 @@ import pytest
 from galleries import SPACE, feature, features, opened
 
 from reidd.errors import RequestError
-from reidd.gallery import Gallery, without_forgotten
+from reidd.gallery import Forgotten, Gallery, Rows, without_forgotten
 from reidd.gallery.archive import Archive
 
 IDS = range(8)
@@ -93,3 +93,18 @@ def test_whoever_had_thousands_of_numbers_is_forgotten_sooner_than_they_were_mer
         gallery.forget(1)
         assert time.perf_counter() - merged < merged - began
         assert len(gallery.forgotten()) == 3999
+
+
+def test_a_backup_is_not_looked_through_once_for_each_who_was_forgotten():
+    numbers = np.arange(1, 20_001, dtype=np.uint64)
+    rows = Rows(numbers, numbers.astype(np.int64), numbers.astype(np.int64), np.zeros((20_000, 1), np.float32))
+    backup = Archive(rows, {}, SPACE, None, "here")
+
+    def left_out_s(count: int) -> float:
+        forgotten = {id: Forgotten(1, 30_000, (id,)) for id in range(1, count + 1)}
+        began = time.perf_counter()
+        assert len(without_forgotten(backup, "here", forgotten)[1]) == count
+        return time.perf_counter() - began
+
+    left_out_s(1)
+    assert left_out_s(5000) < 30 * left_out_s(1)
