@@ -10,6 +10,7 @@ from terminal import at_a_terminal
 
 from reidd import golden, places
 from reidd.cli import models
+from reidd.daemon.config import read
 from reidd.model import ModelConfig
 
 EMBEDDED = ModelConfig.from_model_id("reidd/person").base_dir
@@ -89,8 +90,16 @@ def test_a_new_model_takes_all_options_and_one_that_is_there_only_a_file(run, tm
     assert message in run("add", str(EMBEDDED / "person_fp32.tflite"), *options, status=2).stderr
 
 
-def test_what_comes_next_is_said(run, tmp_path):
-    assert "`reidd serve --model me/net`" in added(run, tmp_path).stdout
+def test_what_comes_next_is_said_and_can_be_written_down(run, tmp_path):
+    said = added(run, tmp_path).stdout
+    folder = tmp_path / "models"
+    assert f"`REIDD_MODELS={folder} reidd serve --model me/net`" in said
+    config = tmp_path / "reidd.toml"
+    config.write_text(said.split("or in reidd.toml:")[1])
+    chosen = read(config, [])
+    assert (chosen.model, chosen.models) == ("me/net", str(folder))
+    # None that the file does not fit, for it would be missed for ever.
+    assert [(pair.engine, pair.accelerator) for pair in chosen.engines] == [("DNN", "CPU")]
 
 
 def test_a_file_that_does_not_run_is_told_why_and_not_what_other_pairs_lack(run, tmp_path):

@@ -1,5 +1,6 @@
 """Commands about models: list them, verify that all pairs agree on one, bring in a file of one's own."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ from reidd.cli.image_files import SUFFIXES
 if TYPE_CHECKING:
     import numpy as np
 
+    from reidd.adoption import Adopted
     from reidd.certificates import Certificate
     from reidd.model import ModelConfig
 
@@ -157,10 +159,23 @@ def add(
         adopted = adopt(file, **new, **pixels_given, images=crops, registry=registry)
         words = f"{adopted.model.extras.dim} values"
     typer.echo(f"{id}: {words}, ran on {adopted.pair}, in {adopted.model.base_dir}")
-    typer.echo(f"next: `reidd models verify {id} --images CROPS`, then `reidd serve --model {id}`")
+    _say_next(adopted, elsewhere=folder)
     if adopted.network != "cut":
         reason = adopted.network or f"{adopted.pair.accelerator}'s driver needs it"
         typer.echo(f"its first run was not cut from the network: {reason}", err=True)
+
+
+def _say_next(adopted: "Adopted", *, elsewhere: Path | None) -> None:
+    """How to go on; a folder that was named is one that nobody looks into unless told."""
+    id, pair = adopted.model.id, adopted.pair
+    elsewhere = elsewhere and elsewhere.absolute()
+    told = f"REIDD_MODELS={shlex.quote(str(elsewhere))} " if elsewhere else ""
+    typer.echo(f"next: `{told}reidd models verify {id} --images CROPS`, then `{told}reidd serve --model {id}`")
+    keys = [f'model = "{id}"', *([f'models = "{elsewhere}"'] if elsewhere else [])]
+    if len(adopted.model.files) == 1:
+        # The default order has pairs that take another format, and would be missed.
+        keys.append(f'engines = [{{ engine = "{pair.engine}", accelerator = "{pair.accelerator}" }}]')
+    typer.echo("\n    ".join(["or in reidd.toml:", *keys]))
 
 
 def _check_only_a_file(id: str, size: str | None, licence: str | None, pixels: dict[str, Any]) -> None:
