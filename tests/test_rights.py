@@ -83,6 +83,19 @@ def test_somebody_on_this_machine_may_do_everything():
 
 
 @pytest.mark.parametrize(
+    ("role", "asked", "words"),
+    [
+        (Role.QUERY, protocol.Forgotten(), "may not ask for 'forgotten'; it takes the role admin or enrol$"),
+        (Role.QUERY, protocol.Rows(), "may not ask for 'rows'; it takes the role admin, and scores with it$"),
+        (Role.ADMIN, protocol.Rows(), "may not ask for 'rows' without the role scores$"),
+    ],
+)
+def test_a_refusal_names_every_role_that_the_op_takes(role, asked, words):
+    with pytest.raises(ForbiddenError, match=words):
+        rights.check(User("a", frozenset({role})), asked)
+
+
+@pytest.mark.parametrize(
     "question",
     [
         protocol.ReIdImage(parts=[Encoded()], max_distance=0.3),

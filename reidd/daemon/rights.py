@@ -57,11 +57,13 @@ def check(user: User | None, request: protocol.AnyRequest) -> None:
     op = type(request).__struct_config__.tag
     wanted = ALLOWED[type(request)]
     if not user.roles & wanted:
-        raise ForbiddenError(f"op: the key {user.name!r} may not {op}; it takes the role {' or '.join(sorted(wanted))}")
+        scores = ", and scores with it" if isinstance(request, _EXACT) and Role.SCORES not in user.roles else ""
+        roles = " or ".join(sorted(wanted))
+        raise ForbiddenError(f"op: the key {user.name!r} may not ask for {op!r}; it takes the role {roles}{scores}")
     if Role.SCORES in user.roles:
         return
     if isinstance(request, _EXACT):
-        raise ForbiddenError(f"op: the key {user.name!r} may not {op} without the role scores")
+        raise ForbiddenError(f"op: the key {user.name!r} may not ask for {op!r} without the role scores")
     if isinstance(request, protocol.ReIdImage):
         _check_question(user, request)
 
