@@ -78,8 +78,3 @@ def test_the_commands_of_the_readme_exist():
     named = set(re.findall(r"^reidd (\w+)", README, re.M))
     assert named
     assert named <= known
-
-
-def test_every_file_the_readme_links_to_is_there():
-    for target in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (Path(__file__).parents[1] / target).exists(), target
