@@ -111,6 +111,16 @@ def test_a_gallery_is_mended(run, client):
     assert "30s, 15m, 2h, 7d" in run("ttl", "90").stderr
 
 
+def test_the_list_of_ids_says_what_is_special_about_how_long_one_is_kept(run, client):
+    run("add", 1, f"{GALLERY}/1_*.jpg")
+    run("add", 2, f"{GALLERY}/2_*.jpg")
+    run("pin", 2)
+    run("ttl", "2h", "--id", 2)
+    of_1, of_2 = (line.strip() for line in run("ids").stdout.splitlines() if line.strip()[:1].isdecimal())
+    assert of_1 == "1           3"
+    assert of_2.endswith("pinned, lives 7200 s of serving")
+
+
 def test_a_gallery_is_saved_and_loaded(run, client, tmp_path):
     run("add", 1, f"{GALLERY}/1_*.jpg")
     assert run("save", tmp_path / "g").returncode == 0

@@ -15,6 +15,7 @@ from reidd.errors import ImageError, RequestError
 
 if TYPE_CHECKING:
     from reidd.client import Client
+    from reidd.protocol import IdRecord
     from reidd.results import ReIdentificationResults
 
 IMAGES_AT_ONCE = 32
@@ -78,7 +79,7 @@ def ids(json: show.Json = False, endpoint: Endpoint = None, timeout: Timeout = 5
     if json:
         show.as_json([msgspec.to_builtins(record) for record in records])
     elif records:
-        rows = [(r.id, r.count, r.label, "pinned" if r.pinned else None) for r in records]
+        rows = [(r.id, r.count, r.label, _kept(r)) for r in records]
         show.table(("id", "instances", "label", ""), rows)
     else:
         show.console().print("the gallery is empty; `reidd add ID IMAGE...` teaches it an id")
@@ -196,6 +197,12 @@ def _each(files: Sequence[Path], what: str, act: Callable[[Path], Any]) -> list[
         except ImageError as error:
             sys.stderr.write(f"reidd: {show.printable(str(error))}\n")
     return done
+
+
+def _kept(record: "IdRecord") -> str:
+    """What is special about how long an id is kept."""
+    pinned = ["pinned"] if record.pinned else []
+    return ", ".join([*pinned, *([] if record.ttl_s is None else [f"lives {record.ttl_s:g} s of serving"])])
 
 
 def _end(refused: int, total: int) -> None:
