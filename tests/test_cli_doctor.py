@@ -62,18 +62,28 @@ def test_doctor_says_why_opencv_cannot_be_imported(tmp_path, monkeypatch, why, a
     assert (found.fine, found.words.endswith(f"{why}: {advice}")) == (False, True)
 
 
+STATUS = StatusReply(
+    version="", pid=1, uptime=1, model="a/b", purpose="", engine=LITE[0], accelerator=LITE[1], workers=1,
+    waiting=0, count=0, id_count=0, capacity=1, dim=1, space="", limit=None, ring="", analytics="", epoch="", seq=0,
+)  # fmt: skip
+
+
 def test_doctor_says_what_a_daemon_has_to_do_without():
-    status = StatusReply(
-        version="", pid=1, uptime=1, model="a/b", purpose="", engine=LITE[0], accelerator=LITE[1], workers=1,
-        waiting=0, count=0, id_count=0, capacity=1, dim=1, space="", limit=None, ring="", analytics="", epoch="",
-        seq=0, degraded=True, pairs=[PairRecord(*STICK, 0, 2, "hung for more than 1 s"), PairRecord(*LITE, 1)],
-    )  # fmt: skip
+    pairs = [PairRecord(*STICK, 0, 2, "hung for more than 1 s"), PairRecord(*LITE, 1)]
+    status = msgspec.structs.replace(STATUS, degraded=True, pairs=pairs)
     found = {f.what: (f.fine, f.words) for f in _daemon("ipc:///nowhere", status)}
     words = "a pair that ought to run does not: TFLITE/EDGE_TPU: hung for more than 1 s"
     assert found["degraded"] == (False, words)
     assert _at_work(status) == {LITE}
     by_default = [PairRecord(Engine.TFLITE, Accelerator.DEFAULT, 1)]
     assert {LITE, STICK} <= _at_work(msgspec.structs.replace(status, pairs=by_default))
+
+
+def test_doctor_says_how_a_plain_gallery_becomes_encrypted_with_a_service_and_without():
+    (found,) = (f for f in _daemon("ipc:///nowhere", STATUS) if f.what == "gallery")
+    assert found.fine is None
+    assert "`reidd install-service --encryption`" in found.words
+    assert "gallery_key" in found.words
 
 
 def test_a_device_that_the_daemon_has_to_itself_is_no_fault(monkeypatch):

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 MIN_ZMQ = (4, 3, 3)
 MIN_OPENCV = (4, 12)
+PLAIN = (
+    "not encrypted on the disk; `reidd install-service --encryption` changes that or, where it is no service, a key by "
+    "`reidd keys gallery FILE` that reidd.toml names as gallery_key"
+)
 EARLIEST = 1_700_000_000  # 2023: a clock before that was never set
 
 
@@ -236,7 +240,4 @@ def _daemon(endpoint: str, status: "StatusReply | ReiddError") -> Iterator[Findi
         yield Finding("degraded", False, f"a pair that ought to run does not: {reasons}")
     if status.storage_failure is not None:
         yield Finding("storage", False, status.storage_failure)
-    words = (
-        "encrypted on the disk" if status.encrypted else "not encrypted on the disk; `reidd keys gallery` makes a key"
-    )
-    yield Finding("gallery", status.encrypted or None, words)
+    yield Finding("gallery", status.encrypted or None, "encrypted on the disk" if status.encrypted else PLAIN)

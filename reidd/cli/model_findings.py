@@ -69,4 +69,6 @@ def _store(model: "ModelConfig", chosen: "Config") -> Iterator[Finding]:
     path = chosen.state / places.STORE
     if (space := noted_space(path)) not in (None, model.feature_space().hex()):
         words = f"{path} holds features of another model than {model.id} ({str(space)[:12]})"
-        yield Finding("stored gallery", False, f"{words}; go back to that model, or move the file away and enrol anew")
+        yield Finding(
+            "stored gallery", False, f"{words}; go back to that model, or choose another state_folder and enrol anew"
+        )
