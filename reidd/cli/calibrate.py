@@ -32,7 +32,7 @@ def calibrate(
 ) -> None:
     """Find this site's threshold between known and unknown.
 
-    In its own gallery: so run it where the daemon runs.
+    It compares the instances of the gallery with each other, so run it where the daemon runs.
     """
     from reidd import calibration
     from reidd.errors import RequestError

@@ -49,7 +49,9 @@ def identify(
     max_distance: Annotated[
         float | None, typer.Option(min=0, max=1, help="Farther than this is unknown; by default the daemon's own.")
     ] = None,
-    margin: Annotated[float, typer.Option(min=0, max=1, help="Nearer to the next id than this is ambiguous.")] = 0.0,
+    margin: Annotated[
+        float, typer.Option(min=0, max=1, help="Ambiguous, when the next id is less than this farther.")
+    ] = 0.0,
     json: show.Json = False,
     endpoint: Endpoint = None,
     timeout: Timeout = 5.0,

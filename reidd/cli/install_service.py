@@ -30,7 +30,9 @@ def install_service(
     uninstall: Annotated[bool, typer.Option("--uninstall", help="Take it away again; the gallery stays.")] = False,
     wheel: Annotated[
         Path | None,
-        folder_option("A wheel of reidd, or a folder of wheels: then nothing is downloaded.", "--from"),
+        folder_option(
+            "A wheel of reidd, or a folder of wheels, from which all is taken and nothing is downloaded.", "--from"
+        ),
     ] = None,
     coral_usb: Annotated[bool, typer.Option("--coral-usb", help="Let it reach a Coral on USB.")] = False,
     coral_pcie: Annotated[bool, typer.Option("--coral-pcie", help="Let it reach a Coral on PCIe or M.2.")] = False,
@@ -41,12 +43,14 @@ def install_service(
     ] = False,
     extra: Annotated[
         str | None,
-        typer.Option(help="The runtimes to install: standard, jetson, tflite-runtime, ...; by default as here."),
+        typer.Option(help="The runtimes to install, such as standard, jetson or tflite-runtime; by default as here."),
     ] = None,
-    python: Annotated[Path | None, typer.Option(help="The Python to run on; by default this one.")] = None,
+    python: Annotated[
+        Path | None, typer.Option(help="The Python that the service runs on; by default this one.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
 ) -> None:
-    """Install reidd as a systemd service; takes root. It goes into /opt/reidd; again to upgrade."""
+    """Install reidd as a systemd service, as root. It goes into /opt/reidd; run it again to upgrade."""
     from reidd.cli import installation
     from reidd.cli.installation import DropIn
 

@@ -102,7 +102,8 @@ def move(
 def undo(endpoint: Endpoint = None, timeout: Timeout = 5.0) -> None:
     """Take the latest change of the gallery back.
 
-    A new limit too; again for the one before. The daemon remembers up to 32 changes, and none of before its start.
+    A new limit counts as a change too. Run it again for the change before; the daemon remembers up to 32, and none from
+    before its start.
     """
     with client(endpoint, timeout) as daemon:
         taken_back = daemon.undo()

@@ -37,7 +37,8 @@ def audit(
         bool, typer.Option("--verify", help="Follow the chain of hashes instead of printing it.")
     ] = False,
     holds: Annotated[
-        str | None, typer.Option(metavar="HASH", help="Verify, and that this entry is in it, as a receipt says.")
+        str | None,
+        typer.Option(metavar="HASH", help="Verify, and say whether the entry that a receipt names is in it."),
     ] = None,
     state_folder: Annotated[
         Path | None, folder_option("Read the store of a stopped daemon, in this folder, in place of asking one.")
