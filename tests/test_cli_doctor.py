@@ -137,6 +137,14 @@ def test_doctor_says_when_the_stored_gallery_is_another_models(commands, tmp_pat
     assert path.read_bytes() == before
 
 
+def test_a_store_that_another_daemon_would_have_is_not_held_against_one_that_serves(monkeypatch, tmp_path):
+    monkeypatch.setattr(trials, "examine", lambda *_: trials.Examination(1.0, 1.0, ""))
+    Gallery.open(dim=256, space=bytes(32), capacity=8, store_path=tmp_path / places.STORE).close()
+    config = Config(state_folder=str(tmp_path))
+    assert "stored gallery" in [f.what for f in look_at_model("reidd/person", config, served="me/other")]
+    assert "stored gallery" not in [f.what for f in look_at_model("reidd/person", config, served="reidd/person")]
+
+
 def test_doctor_says_which_folder_may_not_be_looked_into(tmp_path):
     closed = tmp_path / "closed"
     closed.mkdir()

@@ -56,7 +56,8 @@ def doctor(
     findings += [Finding(f"plugin {problem.plugin}", False, problem.reason) for problem in fatal]
     if not fatal:
         looks = [_libraries, partial(_engines, chosen), *looks]
-        looks += [partial(look_at_model, model or chosen.model, chosen, _at_work(status))]
+        served = None if isinstance(status, ReiddError) else status.model
+        looks += [partial(look_at_model, model or chosen.model, chosen, _at_work(status), served=served)]
     looks = [_system, *looks, partial(_daemon, endpoint, status)]
     findings += [finding for look in looks for finding in _looked(look)]
     if json:

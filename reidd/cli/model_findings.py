@@ -15,11 +15,16 @@ if TYPE_CHECKING:
 
 
 def look_at_model(
-    model_id: str, chosen: "Config", at_work: "Container[tuple[Engine, Accelerator]]" = ()
+    model_id: str,
+    chosen: "Config",
+    at_work: "Container[tuple[Engine, Accelerator]]" = (),
+    *,
+    served: str | None = None,
 ) -> Iterator[Finding]:
     """Load the model with each ready pair, compare its golden vectors, and see whose features the store holds.
 
-    A pair that is at work in a daemon may have a device that serves one process at a time.
+    A pair that is at work in a daemon may have a device that serves one process at a time. A daemon that has `served`
+    this model has seen to its store, which may lie elsewhere than ours would.
     """
     from reidd import places
     from reidd.model import ModelConfig
@@ -34,7 +39,8 @@ def look_at_model(
         yield Finding(f"model {model_id}", False, str(error))
         return
     yield Finding(f"model {model_id}", True, f"{len(model.files)} files, checksums right")
-    yield from _store(model, chosen)
+    if served != model.id:
+        yield from _store(model, chosen)
     for pair in Registry().pairs(model):
         if pair.obstacle is None:
             yield _golden(model, pair, at_work=(pair.engine, pair.accelerator) in at_work)
