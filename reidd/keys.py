@@ -12,6 +12,7 @@ import stat
 import struct
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -89,7 +90,7 @@ class Keyring(NamedTuple):
         """
         check_only_ours(folder, 0o022)
         check_only_ours(folder / CLIENTS, 0o022)
-        server = _read(folder / SERVER, ServerKey, may_not=0o037, owner=_daemon(folder))
+        server = _read(folder / SERVER, ServerKey, may_not=0o037, owner=_other_owner(folder))
         _check_pair(folder / SERVER, server.public, server.secret)
         users: dict[str, User] = {}
         for path in _client_files(folder):
@@ -214,6 +215,15 @@ def _daemon(folder: Path) -> int | None:
         return pwd.getpwnam(grp.getgrgid(status.st_gid).gr_name).pw_uid or None
     except KeyError:
         return None
+
+
+def _other_owner(folder: Path) -> int | None:
+    """Uid of the daemon, where the server's key is neither root's nor ours."""
+    # Not asked otherwise: a running daemon reads its keys twice a second, and a directory service may be slow.
+    with suppress(OSError):
+        if (folder / SERVER).stat().st_uid not in (0, os.geteuid()):
+            return _daemon(folder)
+    return None
 
 
 def _read(path: Path, kind: type[_T], *, may_not: int, owner: int | None = None) -> _T:

@@ -1,5 +1,6 @@
 """Ways of leaving the door open by its keys, all refused; and making, listing and revoking keys."""
 
+import grp
 import json
 import os
 import pwd
@@ -179,6 +180,14 @@ def test_where_the_group_is_a_users_only_that_user_may_read_the_servers_key(tmp_
         keys.new(tmp_path / "keys", "camera", [Role.QUERY])
     assert (path.stat().st_uid, mode(path)) == (user.pw_uid, 0o600)
     assert Keyring.read(tmp_path / "keys").users
+
+
+def test_a_daemon_that_reads_its_own_key_asks_no_directory_who_anybody_is(folder, monkeypatch):
+    folder.chmod(0o2750)
+    asked = []
+    monkeypatch.setattr(grp, "getgrgid", asked.append)
+    assert Keyring.read(folder).users
+    assert asked == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes root, to give a folder away")
