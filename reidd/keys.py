@@ -250,7 +250,8 @@ def check_only_ours(
         mode, right = stat.filemode(status.st_mode), stat.S_IMODE(status.st_mode) & ~may_not
         raise ConfigError(f"{path}: has mode {mode}, so others may read or change it; `chmod {right:o} {path}`")
     if status.st_uid not in (0, os.geteuid(), owner):
-        raise ConfigError(f"{path}: belongs to uid {status.st_uid}; expected root or uid {os.geteuid()}")
+        expected = f"root or uid {os.geteuid()}" if owner is None else f"root, uid {os.geteuid()} or {owner}"
+        raise ConfigError(f"{path}: belongs to uid {status.st_uid}; expected {expected}")
 
 
 def _check_pair(path: Path, public: str, secret: str) -> None:

@@ -182,6 +182,17 @@ def test_where_the_group_is_a_users_only_that_user_may_read_the_servers_key(tmp_
     assert Keyring.read(tmp_path / "keys").users
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes root, to give a file away")
+def test_every_owner_that_would_do_is_named(folder):
+    path = folder / "server.key"
+    os.chown(path, 4321, -1)
+    with pytest.raises(ConfigError, match=r"belongs to uid 4321; expected root or uid 0$"):
+        keys.check_only_ours(path, 0o077)
+    with pytest.raises(ConfigError, match=r"belongs to uid 4321; expected root, uid 0 or 77$"):
+        keys.check_only_ours(path, 0o077, owner=77)
+    keys.check_only_ours(path, 0o077, owner=4321)
+
+
 def test_a_daemon_that_reads_its_own_key_asks_no_directory_who_anybody_is(folder, monkeypatch):
     folder.chmod(0o2750)
     asked = []
