@@ -181,6 +181,16 @@ def test_a_python_that_makes_no_environments_is_told_its_own_package(monkeypatch
         installation.python(None)
 
 
+def test_where_no_environment_is_made_none_has_to_be_possible(root, monkeypatch, capsys):
+    monkeypatch.setattr(installation, "find_spec", lambda name: None)
+    monkeypatch.setattr(installation.sys, "base_prefix", "/usr")
+    monkeypatch.setattr(installation.sys, "prefix", str(installation.ENVIRONMENT))
+    install_service(dry_run=True)
+    said = capsys.readouterr().out
+    assert "systemctl restart reidd.service" in said
+    assert "venv" not in said
+
+
 def test_a_program_that_fails_says_why_and_what_to_do():
     with pytest.raises(ConfigError, match=r"sh -c .*: an Error; do this"):
         Run(["sh", "-c", "echo; echo an Error; echo more; exit 3"], "do this").do()

@@ -76,7 +76,9 @@ def install_service(
         ]
     )
     source = None if there else installation.source(wheel, extras)
-    _take(installation.install(source, installation.python(python), drop_ins), dry_run=dry_run)
+    # The environment that is there has its interpreter, and nobody makes another.
+    runs_on = installation.python(python) if source else Path(sys.executable)
+    _take(installation.install(source, runs_on, drop_ins), dry_run=dry_run)
     typer.echo("who may ask the daemon belongs to the group reidd: usermod -aG reidd YOU, then log in again")
 
 
