@@ -180,6 +180,18 @@ def write_text(path: Path, text: str, mode: int) -> None:
         half.unlink()
 
 
+def daemon_of(folder: Path) -> int | None:
+    """Uid of the daemon that a folder of root's is for: where it hands its group on, the user's of that name."""
+    status = folder.stat()
+    # In a folder of somebody else's the server's key may be a link, and root would give away where it leads.
+    if status.st_uid or not status.st_mode & stat.S_ISGID:
+        return None
+    try:
+        return pwd.getpwnam(grp.getgrgid(status.st_gid).gr_name).pw_uid or None
+    except KeyError:
+        return None
+
+
 def _client_files(folder: Path) -> list[Path]:
     # Not `glob`, to which a folder that may not be read is an empty one: "nobody is let in" must not be said of it.
     try:
@@ -193,7 +205,7 @@ def _client_files(folder: Path) -> list[Path]:
 def _server_key(folder: Path) -> ServerKey:
     import zmq
 
-    path, daemon = folder / SERVER, _daemon(folder)
+    path, daemon = folder / SERVER, daemon_of(folder)
     if not path.exists():
         public, secret = (half.decode() for half in zmq.curve_keypair())
         by_group = folder.stat().st_mode & stat.S_ISGID and (daemon is None or os.geteuid())
@@ -205,24 +217,12 @@ def _server_key(folder: Path) -> ServerKey:
     return _read(path, ServerKey, may_not=0o037, owner=daemon)
 
 
-def _daemon(folder: Path) -> int | None:
-    """Uid of the daemon that a folder of root's is for: where it hands its group on, the user's of that name."""
-    status = folder.stat()
-    # In a folder of somebody else's the server's key may be a link, and root would give away where it leads.
-    if status.st_uid or not status.st_mode & stat.S_ISGID:
-        return None
-    try:
-        return pwd.getpwnam(grp.getgrgid(status.st_gid).gr_name).pw_uid or None
-    except KeyError:
-        return None
-
-
 def _other_owner(folder: Path) -> int | None:
     """Uid of the daemon, where the server's key is neither root's nor ours."""
     # Not asked otherwise: a running daemon reads its keys twice a second, and a directory service may be slow.
     with suppress(OSError):
         if (folder / SERVER).stat().st_uid not in (0, os.geteuid()):
-            return _daemon(folder)
+            return daemon_of(folder)
     return None
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import subprocess
 import sys
 
@@ -11,8 +12,8 @@ from plugged import installed
 from pools import LITE, STICK
 from users import AS_ORDINARY, NOBODY
 
-from reidd import places, trials
-from reidd.cli.doctor import _at_work, _daemon, _gallery_key, _libraries, _looked
+from reidd import keys, places, trials
+from reidd.cli.doctor import _at_work, _daemon, _gallery_key, _keys, _libraries, _looked
 from reidd.cli.finding import Finding
 from reidd.cli.model_findings import look_at_model
 from reidd.daemon.config import Config
@@ -155,6 +156,23 @@ def test_doctor_says_which_folder_may_not_be_looked_into(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False)
     words = {f["what"]: f["words"] for f in json.loads(done.stdout)}
     assert words["state folder"] == f"{closed}/state: this user cannot write to {closed}"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes root, to give files away")
+def test_a_server_key_that_local_clients_may_read_is_told_and_what_is_told_to_type_mends_it(tmp_path):
+    folder = tmp_path / "keys"
+    folder.mkdir()
+    os.chown(folder, 0, pwd.getpwnam("daemon").pw_gid)
+    folder.chmod(0o2750)
+    keys.new(folder, "cam", [keys.Role.QUERY])
+    config = Config(tcp="tcp://127.0.0.1:0", keys_folder=str(folder))
+    assert [finding.what for finding in _keys(config) if finding.fine is False] == []
+    os.chown(folder / "server.key", 0, -1)
+    (folder / "server.key").chmod(0o640)
+    (found,) = [finding for finding in _keys(config) if finding.fine is False]
+    assert (found.what, "can pass for the daemon" in found.words) == ("server key", True)
+    subprocess.run(found.words.split("`")[1], shell=True, check=True)
+    assert [finding.what for finding in _keys(config) if finding.fine is False] == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes root, to give files away")

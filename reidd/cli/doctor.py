@@ -164,16 +164,21 @@ def _folders(chosen: "Config") -> Iterator[Finding]:
 
 def _keys(chosen: "Config") -> Iterator[Finding]:
     """Whether somebody, and only somebody with a key, would be let in over tcp."""
-    from reidd.keys import SERVER, Keyring
+    from reidd.keys import SERVER, Keyring, daemon_of
 
     if chosen.tcp is None:
         return
+    path = chosen.keys / SERVER
     try:
         users = Keyring.read(chosen.keys).users
     except ReiddError as error:
-        yield _refused("keys", chosen.keys / SERVER, error)
+        yield _refused("keys", path, error)
     else:
         yield Finding("keys", True, f"{chosen.tcp}: {len(users)} let in")
+        # As a reidd of old made it.
+        if path.stat().st_mode & 0o040 and (daemon := daemon_of(chosen.keys)) is not None:
+            words = f"{path}: whoever is in its group can pass for the daemon"
+            yield Finding("server key", False, f"{words}; `chown {daemon} {path} && chmod 600 {path}`")
     there = find_spec("nacl") is not None
     yield Finding("PyNaCl", there, "encrypts tcp" if there else "tcp takes it: pip install 'reidd[tcp]'")
 
