@@ -1,7 +1,9 @@
 """What ids became is kept in mind for the latest of them, so that months of merging fill no memory."""
 
 import sqlite3
+import time
 from contextlib import closing
+from statistics import median
 
 import pytest
 from galleries import SPACE, feature, opened
@@ -15,6 +17,7 @@ from reidd.gallery.gallery import Gallery
 def gallery(tmp_path, monkeypatch):
     monkeypatch.setattr(editor, "MOVED_KEPT", 3)
     monkeypatch.setattr(editor, "MOVES_KEPT_OF_ONE", 2)
+    monkeypatch.setattr(editor, "LOOKED_EVERY", 1)
     with opened(tmp_path, capacity=100) as gallery:
         gallery.set_limit(1, "drop_oldest")
         yield gallery
@@ -88,3 +91,19 @@ def test_what_was_pushed_out_is_off_the_disk(gallery, tmp_path):
     gallery.close()
     with closing(sqlite3.connect(tmp_path / "gallery.sqlite")) as store:
         assert [id for (id,) in store.execute("SELECT id FROM forgotten ORDER BY id")] == [2, 3, 4]
+
+
+def test_a_merge_takes_no_longer_once_others_are_pushed_out(gallery, monkeypatch):
+    monkeypatch.setattr(editor, "MOVED_KEPT", 5_000)
+    monkeypatch.setattr(editor, "LOOKED_EVERY", 100)
+    taken_s = []
+    gallery.add(0, feature(0))
+    with gallery.transaction():
+        for id in range(1, 6_000):
+            gallery.add(id, feature(0))
+            began = time.perf_counter()
+            gallery.merge(id, 0)
+            taken_s.append(time.perf_counter() - began)
+    assert median(taken_s[-800:]) < 5 * median(taken_s[:800])
+    gallery.forget(0)
+    assert 5_000 < len(gallery.forgotten()) <= 5_101

@@ -16,6 +16,8 @@ from reidd.gallery.policy import Limit, surplus
 MOVED_KEPT = 100_000
 """Ids of which it is kept in mind what they became: 30 MB, and with one a minute ten weeks."""
 MOVES_KEPT_OF_ONE = 1_000
+LOOKED_EVERY = 1_000
+"""Moves between which the oldest notes beyond those are let go of: to find them among so many takes 20 ms."""
 _NOT_FORGOTTEN = Forgotten(0, 0)
 
 
@@ -24,6 +26,7 @@ class Editor:
 
     def __init__(self, index: Index, ledger: Ledger, random: Random):
         self._index, self._ledger, self._random = index, ledger, random
+        self._moves = 0
 
     def known(self, id: int) -> Sequence[int]:
         """List the instances of an id; raises UnknownIdError for one that has none."""
@@ -103,13 +106,14 @@ class Editor:
         known = self._index.forgotten.get(id, _NOT_FORGOTTEN)
         became = (*known.became, (into_id, self._ledger.next_instance))[-MOVES_KEPT_OF_ONE:]
         self._set_forgotten(id, known._replace(became=became))
-        if len(self._index.forgotten) > MOVED_KEPT:
-            self._drop_oldest_move()
+        if self._moves % LOOKED_EVERY == 0 and len(self._index.forgotten) > MOVED_KEPT:
+            self._drop_oldest_moves()
+        self._moves += 1
 
-    def _drop_oldest_move(self) -> None:
+    def _drop_oldest_moves(self) -> None:
         moved = {id: known.became[-1][1] for id, known in self._index.forgotten.items() if not known.before}
-        if len(moved) > MOVED_KEPT:
-            self._set_forgotten(min(moved, key=moved.__getitem__), None)
+        for id in sorted(moved, key=moved.__getitem__)[: max(0, len(moved) - MOVED_KEPT)]:
+            self._set_forgotten(id, None)
 
     def note_forgotten(self, id: int, instances: tuple[int, ...], time_ns: int) -> None:
         """Keep in mind that an id was forgotten, by its earlier numbers too, so that no old backup brings it back."""
