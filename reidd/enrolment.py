@@ -54,9 +54,15 @@ class Enrolment(Requester):
 
     def add_features_to_gallery(self, features: np.ndarray, id: SupportsIndex) -> None:
         """Store features, `(n, dim)` or `(dim,)` float, under an id, without a network; they are normalised."""
+        self._add_features(features, id)
+
+    def _add_features(self, features: np.ndarray, id: SupportsIndex) -> list[int]:
+        """Store features; returns the numbers of their instances."""
         id = protocol.checked_id(id)
+        added: list[int] = []
         for part, frame in feature_parts(features):
-            self._ask(protocol.AddToGallery(id=id, parts=[part]), [frame])
+            added += self._reply(protocol.Changed, protocol.AddToGallery(id=id, parts=[part]), [frame]).added
+        return added
 
     def remove_from_gallery(self, id: SupportsIndex) -> None:
         """Remove all instances of an id; `undo` brings them back, and `forget` makes it final.

@@ -1,7 +1,9 @@
 """The methods of the published API that write the gallery to a file and read it again."""
 
 import os
+import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import numpy as np
 
 from reidd import protocol
 from reidd.enrolment import Enrolment
-from reidd.errors import FeatureSpaceError
+from reidd.errors import FeatureSpaceError, ForbiddenError, RequestError, UnknownIdError
 from reidd.gallery import Forgotten, Limit, Retention, Rows, archive, without_forgotten
 from reidd.service import float32_rows
 
@@ -61,10 +63,12 @@ class SavedGallery(Enrolment):
         left_out: list[int] = []
         if not with_forgotten:
             saved, left_out = without_forgotten(saved, *self._forgotten())
+        added: list[int] = []
         for start, end in _runs(saved.rows.ids):
-            self.add_features_to_gallery(saved.rows.features[start:end], int(saved.rows.ids[start]))
+            added += self._add_features(saved.rows.features[start:end], int(saved.rows.ids[start]))
         if not with_forgotten:
-            left_out = sorted({*left_out, *self._forgotten_meanwhile(saved)})
+            saved, late = self._without_late(saved, added)
+            left_out = sorted({*left_out, *late})
         # A gallery that is full has overwritten the oldest by now.
         saved = saved.about(set(self.ids()))
         for id, label in saved.labels.items():
@@ -73,12 +77,26 @@ class SavedGallery(Enrolment):
             self._adopt(saved.retention, whole=was_empty)
         return left_out
 
-    def _forgotten_meanwhile(self, saved: archive.Archive) -> list[int]:
+    def _without_late(self, saved: archive.Archive, added: list[int]) -> tuple[archive.Archive, list[int]]:
         """Let go of whom somebody forgot while the file was read: of a large one that takes minutes."""
-        _, late = without_forgotten(saved, *self._forgotten())
-        for id in set(late).intersection(self.ids()):
+        kept, late = without_forgotten(saved, *self._forgotten())
+        gone = ~np.isin(saved.rows.numbers, kept.rows.numbers)
+        # One by one, for somebody may have been enrolled as that id since.
+        nobody = secrets.randbits(62)
+        for number, id in zip(np.array(added)[gone].tolist(), saved.rows.ids[gone].tolist(), strict=True):
+            try:
+                self.move(number, nobody)
+            except ForbiddenError:
+                # Whoever may not tell them apart loses the new ones too, rather than bring back the forgotten.
+                self._remove_if_there(id)
+            except RequestError:
+                pass  # it went when its id was forgotten
+        self._remove_if_there(nobody)
+        return kept, late
+
+    def _remove_if_there(self, id: int) -> None:
+        with suppress(UnknownIdError):
             self.remove_from_gallery(id)
-        return late
 
     def _adopt(self, retention: Retention, *, whole: bool) -> None:
         for id in retention.pinned:

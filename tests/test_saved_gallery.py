@@ -36,16 +36,43 @@ def test_whom_somebody_forgets_while_a_file_is_read_does_not_come_with_it(identi
         identifier.set_label(id, f"person {id}")
     identifier.save_gallery(tmp_path / "all.npz")
     identifier.clear()
-    add = identifier.add_features_to_gallery
+    add = identifier._add_features
 
     def add_and_forget(features, id):
         if id == (1 if when.startswith("before") else 2):
             identifier.forget(1)
-        add(features, id)
+        return add(features, id)
 
-    monkeypatch.setattr(identifier, "add_features_to_gallery", add_and_forget)
+    monkeypatch.setattr(identifier, "_add_features", add_and_forget)
     assert identifier.load_gallery(tmp_path / "all.npz") == [1]
     assert identifier.id_labels() == {0: "person 0", 2: "person 2"}
+
+
+@pytest.mark.parametrize("forgotten_at", [1, 2])
+@pytest.mark.parametrize("enrolled_at", [2, 3])
+def test_whoever_is_enrolled_as_a_forgotten_id_while_a_file_is_read_stays(
+    identifier, tmp_path, monkeypatch, forgotten_at, enrolled_at
+):
+    rows = np.random.default_rng(0).normal(size=(5, 256)).astype(np.float32)
+    for id, feature in enumerate(rows[:4]):
+        identifier.add_features_to_gallery(feature, id)
+    identifier.set_label(1, "person 1")
+    identifier.save_gallery(tmp_path / "all.npz")
+    identifier.clear()
+    add = identifier._add_features
+
+    def meanwhile(features, id):
+        if id == forgotten_at:
+            identifier.forget(1)
+        if id == enrolled_at:
+            add(rows[4:], 1)
+        return add(features, id)
+
+    monkeypatch.setattr(identifier, "_add_features", meanwhile)
+    assert identifier.load_gallery(tmp_path / "all.npz") == [1]
+    assert (identifier.ids(), identifier.count(), identifier.id_labels()) == ([0, 1, 2, 3], 4, {})
+    (found,) = identifier.re_id_features(rows[4:])
+    assert (found.predictions[0].id, round(found.predictions[0].distance, 3)) == (1, 0)
 
 
 def test_a_file_that_does_not_fit_leaves_the_youngest_with_their_labels(tmp_path):
