@@ -72,7 +72,9 @@ class SavedGallery(Enrolment):
         # A gallery that is full has overwritten the oldest by now.
         saved = saved.about(set(self.ids()))
         for id, label in saved.labels.items():
-            self.set_label(id, label)
+            # As in what follows: whom somebody else removes meanwhile has none.
+            with suppress(UnknownIdError):
+                self.set_label(id, label)
         if saved.retention is not None:
             self._adopt(saved.retention, whole=was_empty)
         return left_out
@@ -100,9 +102,11 @@ class SavedGallery(Enrolment):
 
     def _adopt(self, retention: Retention, *, whole: bool) -> None:
         for id in retention.pinned:
-            self.pin(id)
+            with suppress(UnknownIdError):
+                self.pin(id)
         for id, ttl_s in retention.ttls_s.items():
-            self.set_ttl(ttl_s, id)
+            with suppress(UnknownIdError):
+                self.set_ttl(ttl_s, id)
         if whole and retention.limit is not None:
             self.set_per_id_gallery_limit(*retention.limit)
         if whole:

@@ -75,6 +75,29 @@ def test_whoever_is_enrolled_as_a_forgotten_id_while_a_file_is_read_stays(
     assert (found.predictions[0].id, round(found.predictions[0].distance, 3)) == (1, 0)
 
 
+@pytest.mark.parametrize("asked", ["set_label", "pin", "set_ttl"])
+def test_an_id_that_somebody_removes_while_a_file_is_read_ends_nothing(identifier, tmp_path, monkeypatch, asked):
+    for id, feature in enumerate(np.random.default_rng(0).normal(size=(3, 256))):
+        identifier.add_features_to_gallery(feature, id)
+        identifier.set_label(id, f"person {id}")
+        identifier.pin(id)
+        identifier.set_ttl(60, id)
+    identifier.save_gallery(tmp_path / "all.npz")
+    identifier.clear()
+    ask, unasked = getattr(identifier, asked), [1]
+
+    def remove_and_ask(*args):
+        while unasked:
+            identifier.remove_from_gallery(unasked.pop())
+        ask(*args)
+
+    monkeypatch.setattr(identifier, asked, remove_and_ask)
+    assert identifier.load_gallery(tmp_path / "all.npz") == []
+    assert [(r.id, r.label, r.pinned, r.ttl_s) for r in identifier.id_records()] == [
+        (id, f"person {id}", True, 60) for id in (0, 2)
+    ]
+
+
 def test_a_file_that_does_not_fit_leaves_the_youngest_with_their_labels(tmp_path):
     with (
         reidd.ReIdentification("reidd/person") as larger,
