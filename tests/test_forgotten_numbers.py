@@ -2,10 +2,12 @@
 
 import time
 from contextlib import suppress
+from itertools import count
+from zlib import crc32
 
 import numpy as np
 import pytest
-from galleries import SPACE, feature, features, opened
+from galleries import SPACE, change, feature, features, opened
 
 from reidd.errors import RequestError
 from reidd.gallery import Forgotten, Gallery, Rows, without_forgotten
@@ -19,6 +21,7 @@ class House:
 
     def __init__(self, gallery: Gallery, random: np.random.Generator):
         self.gallery, self.random = gallery, random
+        self.people = count()
         self.whose: dict[int, int] = {}
         self.called: dict[int, int] = {}
         self.before: list[tuple[dict[int, int], dict[int, int]]] = []
@@ -27,7 +30,7 @@ class House:
     def add(self) -> None:
         id = int(self.random.choice(IDS))
         if id not in self.gallery.ids():
-            self.called[id] = len(self.whose) + 1000 * id
+            self.called[id] = next(self.people)
         for number in self.gallery.add(id, features(int(self.random.integers(1, 4)))).added:
             self.whose[number] = self.called[id]
 
@@ -41,6 +44,13 @@ class House:
         self.gallery.merge(id, into_id)
         one, other = self.called.pop(id), self.called[into_id]
         self.whose = {number: other if who == one else who for number, who in self.whose.items()}
+
+    def move(self) -> None:
+        number, id = int(self.random.integers(len(self.whose) + 1)), int(self.random.choice(IDS))
+        somebody = next(self.people) if id not in self.gallery.ids() else self.called[id]
+        if not self.gallery.move(number, id).moved:
+            raise RequestError("it is that one's, and this is no change that undo takes back")
+        self.called[id] = self.whose[number] = somebody
 
     def remove(self) -> None:
         self.gallery.remove(int(self.random.choice(IDS)))
@@ -70,7 +80,7 @@ def test_nobody_comes_back(seed):
         gallery.set_limit(3, "drop_random")
         gallery.forget(0)
         house = House(gallery, np.random.default_rng(seed))
-        remembered = [house.add, house.rename, house.merge, house.remove]
+        remembered = [house.add, house.rename, house.merge, house.move, house.remove]
         steps = [*remembered, house.add, house.undo, house.back_up, house.forget]
         for at in house.random.integers(len(steps), size=100):
             before = dict(house.whose), dict(house.called)
@@ -78,6 +88,62 @@ def test_nobody_comes_back(seed):
                 steps[at]()
                 if steps[at] in remembered:
                     house.before.append(before)
+
+
+@pytest.fixture
+def gallery():
+    with opened(capacity=60) as gallery:
+        gallery.add(1, features(3))
+        gallery.add(2, feature(9))
+        yield gallery
+
+
+def back_from(backup: Archive, gallery: Gallery) -> list[tuple[int, int]]:
+    """Number and id of what the backup would bring back."""
+    rows = without_forgotten(backup, gallery.origin, gallery.forgotten())[0].rows
+    return list(zip(rows.numbers.tolist(), rows.ids.tolist(), strict=True))
+
+
+def backup_of(gallery: Gallery) -> Archive:
+    return Archive(gallery.reader.rows(), {}, SPACE, None, gallery.origin)
+
+
+def test_a_moved_instance_goes_with_whose_it_was_though_it_was_dropped_since_and_the_others_stay(gallery):
+    backup = backup_of(gallery)
+    gallery.move(1, 2)
+    gallery.set_limit(1, "drop_oldest")
+    gallery.forget(2)
+    assert back_from(backup, gallery) == [(2, 1), (3, 1)]
+
+
+def test_a_moved_instance_that_is_somebody_elses_by_now_stays(gallery):
+    backup = backup_of(gallery)
+    gallery.move(1, 2)
+    gallery.move(1, 3)
+    gallery.forget(2)
+    assert back_from(backup, gallery) == [(1, 1), (2, 1), (3, 1)]
+
+
+@pytest.mark.parametrize("mistake", [lambda gallery: gallery.merge(1, 2), lambda gallery: gallery.move(1, 2)])
+def test_what_was_another_ids_by_mistake_does_not_come_back_as_that_ids(gallery, mistake):
+    mistake(gallery)
+    backup = backup_of(gallery)
+    gallery.undo()
+    gallery.set_limit(1, "drop_oldest")
+    gallery.forget(1)
+    assert back_from(backup, gallery) == [(4, 2)]
+
+
+def test_a_note_of_old_that_knows_of_whole_ids_only_is_read(tmp_path):
+    with opened(tmp_path, capacity=60) as gallery:
+        gallery.add(1, feature(1))
+        backup = backup_of(gallery)
+        gallery.rename(1, 9)
+    note = b"[1,0,0,[],[[9,2]]]"
+    change(tmp_path, "UPDATE forgotten SET what = ?", f"{crc32(note):08x} {note.decode()}")
+    with opened(tmp_path, capacity=60) as again:
+        again.forget(9)
+        assert back_from(backup, again) == []
 
 
 def test_whoever_had_thousands_of_numbers_is_forgotten_sooner_than_they_were_merged():

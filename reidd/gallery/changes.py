@@ -54,16 +54,27 @@ class Retention(NamedTuple):
     ttl_s: float | None = None
 
 
+class Way(NamedTuple):
+    """How instances came from one id to another: by a rename, a merge or a move, or by the undo of one."""
+
+    id: int
+    """The other id."""
+    before: int
+    """The number of the next instance at that time."""
+    instances: tuple[int, ...] = ()
+    """Those that went that way, if not the whole id did."""
+
+
 class Forgotten(NamedTuple):
     """That an id was forgotten: instances with these numbers, or of this id and below `before`, stay away."""
 
     time_ns: int
     before: int
-    """The number of the next instance at that time; 0 of an id that was not forgotten, but became another."""
+    """The number of the next instance at that time; 0 of an id that was not forgotten, but has ways to others."""
     instances: tuple[int, ...] = ()
     """Those that went."""
-    became: tuple[tuple[int, int], ...] = ()
-    """Ids that this one became or was merged into, and the number of the next instance at that time."""
+    became: tuple[Way, ...] = ()
+    """The ways to ids that this one, or instances of it, became."""
 
 
 class Delta(msgspec.Struct):

@@ -13,7 +13,7 @@ import msgspec
 
 from reidd.gallery.aging import Ages
 from reidd.gallery.audit import Head
-from reidd.gallery.changes import Forgotten, Identity
+from reidd.gallery.changes import Forgotten, Identity, Way
 from reidd.gallery.cipher import SEALED_BYTES, Cipher
 from reidd.gallery.instance import Instance, Rows
 from reidd.gallery.policy import Limit
@@ -47,7 +47,7 @@ class _Note(NamedTuple):
     time_ns: int
     before: int
     instances: tuple[int, ...] = ()
-    became: tuple[tuple[int, int], ...] = ()
+    became: tuple[Way, ...] = ()
 
 
 def encoded_ages(ages: Ages) -> str:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from reidd.errors import GalleryError, UnknownIdError
 from reidd.gallery.aging import Ages, interval_s
-from reidd.gallery.changes import Delta, Forgotten, Identity
+from reidd.gallery.changes import Delta, Forgotten, Identity, Way
 from reidd.gallery.index import Index
 from reidd.gallery.ledger import Ledger
 from reidd.gallery.policy import Limit, surplus
@@ -101,44 +101,51 @@ class Editor:
         self.forget_the_gone(id for _, id in gone)
         return gone
 
-    def note_move(self, id: int, into_id: int) -> None:
-        """Keep in mind that an id became another, or was merged into it: who forgets that one means this one too."""
+    def note_move(self, id: int, into_id: int, instances: tuple[int, ...] = ()) -> None:
+        """Keep in mind that an id, or only some instances of it, became another's: who forgets that one means them too.
+
+        So it is for an id that was merged, and for the numbers that undo takes back, of which backups may be.
+        """
         known = self._index.forgotten.get(id, _NOT_FORGOTTEN)
-        became = (*known.became, (into_id, self._ledger.next_instance))[-MOVES_KEPT_OF_ONE:]
-        self._set_forgotten(id, known._replace(became=became))
+        way = Way(into_id, self._ledger.next_instance, instances)
+        self._set_forgotten(id, known._replace(became=(*known.became, way)[-MOVES_KEPT_OF_ONE:]))
         if self._moves % LOOKED_EVERY == 0 and len(self._index.forgotten) > MOVED_KEPT:
             self._drop_oldest_moves()
         self._moves += 1
 
     def _drop_oldest_moves(self) -> None:
-        moved = {id: known.became[-1][1] for id, known in self._index.forgotten.items() if not known.before}
+        moved = {id: known.became[-1].before for id, known in self._index.forgotten.items() if not known.before}
         for id in sorted(moved, key=moved.__getitem__)[: max(0, len(moved) - MOVED_KEPT)]:
             self._set_forgotten(id, None)
 
     def note_forgotten(self, id: int, instances: tuple[int, ...], time_ns: int) -> None:
         """Keep in mind that an id was forgotten, by its earlier numbers too, so that no old backup brings it back."""
         meant = {id: self._ledger.next_instance}
-        found = [id]
-        moved_into = self._moved_into()
+        found, gone = [id], set(instances)
+        ways_into = self._ways_into()
         for into_id in found:
-            for other, before in moved_into.get(into_id, ()):
+            for other, way in ways_into.get(into_id, ()):
                 # What became that id only after it had become another is somebody else.
-                if meant.get(other, 0) < before <= meant[into_id]:
-                    meant[other] = before
+                if way.before > meant[into_id]:
+                    continue
+                if way.instances:
+                    gone.update(number for number in way.instances if self._index.id_of(number) is None)
+                elif meant.get(other, 0) < way.before:
+                    meant[other] = way.before
                     found.append(other)
         for each, before in meant.items():
             known = self._index.forgotten.get(each, _NOT_FORGOTTEN)
-            gone = (*known.instances, *(instances if each == id else ()))
-            self._set_forgotten(each, Forgotten(time_ns, max(before, known.before), gone, known.became))
+            numbers = tuple(sorted({*known.instances, *gone})) if each == id else known.instances
+            self._set_forgotten(each, Forgotten(time_ns, max(before, known.before), numbers, known.became))
 
-    def _moved_into(self) -> dict[int, list[tuple[int, int]]]:
-        """Give, for each id, those that became it, and the number of the next instance at that time."""
+    def _ways_into(self) -> dict[int, list[tuple[int, Way]]]:
+        """Give, for each id, those that became it, wholly or with some instances, and how."""
         # All at once, for somebody may have had thousands of numbers, and to look for each among all takes minutes.
-        moved: dict[int, list[tuple[int, int]]] = {}
+        ways: dict[int, list[tuple[int, Way]]] = {}
         for id, known in self._index.forgotten.items():
-            for into_id, before in known.became:
-                moved.setdefault(into_id, []).append((id, before))
-        return moved
+            for way in known.became:
+                ways.setdefault(way.id, []).append((id, way))
+        return ways
 
     def _set_forgotten(self, id: int, forgotten: Forgotten | None) -> None:
         self._ledger.put(Delta(forgotten={id: (self._index.forgotten.get(id), forgotten)}))

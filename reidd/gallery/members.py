@@ -215,6 +215,8 @@ class Members(Roll):
         with self._ledger.mutation():
             dropped = self._edit.trim(id, room_for=1) if owner != id else []
             moved = self._edit.rewrite([instance], id)
+            if moved:
+                self._edit.note_move(owner, id, moved)
             self._edit.forget_the_gone([owner])
         return Change(dropped=tuple(dropped), moved=moved)
 
@@ -232,9 +234,8 @@ class Members(Roll):
             self._ledger.put(inverse)
             both = latest.removed.keys() & latest.added.keys()
             for id, into_id in {(latest.added[number].id, latest.removed[number].id) for number in both}:
-                # Of a backup from in between it is the number.
-                if id not in self._index:
-                    self._edit.note_move(id, into_id)
+                theirs = tuple(n for n in both if (latest.added[n].id, latest.removed[n].id) == (id, into_id))
+                self._edit.note_move(id, into_id, theirs if id in self._index else ())
         return Change(
             added=tuple(latest.removed.keys() - both),
             removed=len(latest.added.keys() - both),
