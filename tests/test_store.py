@@ -137,6 +137,18 @@ class TestFullDisk:
             assert (gallery.count(1), gallery.ttl_s, gallery.limit) == (0, 60.0, (100, "drop_oldest"))
             assert gallery.answers(60) == {b"key": b"reply"}
 
+    def test_whoever_had_thousands_of_numbers_is_forgotten_too(self, disk):
+        with opened(disk) as gallery:
+            gallery.add(0, FEATURES[:1])
+            with gallery.transaction():
+                for id in range(70_000):
+                    gallery.rename(id, id + 1)
+        with opened(disk) as gallery:
+            fill(disk / "other")
+            gallery.forget(70_000)
+        with opened(disk) as gallery:
+            assert (gallery.damage, gallery.count(), len(gallery.forgotten())) == ((), 0, 70_001)
+
     def test_removing_works_after_a_crash_on_a_full_disk(self, disk, tmp_path):
         with opened(disk) as gallery:
             for id in range(20):

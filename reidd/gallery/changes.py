@@ -124,11 +124,14 @@ class Delta(msgspec.Struct):
         """Whether an id is forgotten; that one became another is noted beside those, and takes nothing away."""
         return any(now is not None and now.before for _, now in self.forgotten.values())
 
-    def parts(self, rows: int) -> "list[Delta]":
-        """Cut what makes room into parts of so many instances, and all the rest."""
-        removed = list(self.removed.items())
-        parts = [Delta(removed=dict(removed[at : at + rows])) for at in range(0, len(removed), rows)]
-        return [*parts, replace(self, removed={})]
+    def parts(self, rows: int, notes: int) -> "list[Delta]":
+        """Cut what makes room into parts of so many instances, then of so many notes of ids, and all the rest."""
+        removed, forgotten = list(self.removed.items()), sorted(self.forgotten.items())
+        return [
+            *(Delta(removed=dict(removed[at : at + rows])) for at in range(0, len(removed), rows)),
+            *(Delta(forgotten=dict(forgotten[at : at + notes])) for at in range(0, len(forgotten), notes)),
+            replace(self, removed={}, forgotten={}),
+        ]
 
     def extend(self, later: "Delta") -> None:
         """Make this the change that does both, one after the other."""

@@ -19,7 +19,7 @@ from reidd.gallery.seal import CHANGED_MEANWHILE, seal, unseal
 
 log = logging.getLogger(__name__)
 
-_ROWS_AT_ONCE = 64  # their pages fit into the reserve several times
+_ROWS_AT_ONCE, _NOTES_AT_ONCE = 64, 256  # their pages fit into the reserve several times
 
 
 class Store:
@@ -182,7 +182,7 @@ class Store:
     def _write_into_reserve(self, connection: sqlite3.Connection, removal: Delta, next_instance: int) -> None:
         self._reserve.give_back()
         try:
-            for part in removal.parts(_ROWS_AT_ONCE):
+            for part in removal.parts(_ROWS_AT_ONCE, _NOTES_AT_ONCE):
                 tables.write(connection, part, next_instance=next_instance, cipher=self._cipher)
                 with suppress(sqlite3.Error):
                     tables.empty_log(connection)
