@@ -146,6 +146,20 @@ def test_a_note_of_old_that_knows_of_whole_ids_only_is_read(tmp_path):
         assert back_from(backup, again) == []
 
 
+def test_whoever_was_forgotten_under_a_number_is_not_forgotten_again_with_each_who_has_it_later(gallery):
+    backup = backup_of(gallery)
+    gallery.merge(1, 2)
+    gallery.forget(2)
+    noted = gallery.forgotten()[1]
+    gallery.add(2, feature(10))
+    gallery.add(3, feature(11))
+    gallery.merge(3, 2)
+    gallery.forget(2)
+    assert gallery.forgotten()[1] == noted
+    assert sorted(gallery.forgotten()) == [1, 2, 3]
+    assert back_from(backup, gallery) == []
+
+
 def test_whoever_had_thousands_of_numbers_is_forgotten_sooner_than_they_were_merged():
     with opened(capacity=10) as gallery:
         gallery.set_limit(1, "drop_oldest")

@@ -136,7 +136,9 @@ class Editor:
         for each, before in meant.items():
             known = self._index.forgotten.get(each, _NOT_FORGOTTEN)
             numbers = tuple(sorted({*known.instances, *gone})) if each == id else known.instances
-            self._set_forgotten(each, Forgotten(time_ns, max(before, known.before), numbers, known.became))
+            # Without the ways that were followed: else whoever has this id later is forgotten with all of it again.
+            became = tuple(way for way in known.became if way.instances or way.before > meant.get(way.id, 0))
+            self._set_forgotten(each, Forgotten(time_ns, max(before, known.before), numbers, became))
 
     def _ways_into(self) -> dict[int, list[tuple[int, Way]]]:
         """Give, for each id, those that became it, wholly or with some instances, and how."""
