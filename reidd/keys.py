@@ -20,6 +20,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from reidd.errors import ConfigError
+from reidd.key_files import check_only_ours, write_text
 
 SERVER, CLIENTS, SUFFIX = "server.key", "clients", ".key"
 _NAME = re.compile(r"[\w][\w.@-]{0,63}")
@@ -164,22 +165,6 @@ def write(path: Path, key: msgspec.Struct, *, mode: int) -> None:
     write_text(path, msgspec.json.format(msgspec.json.encode(key)).decode(), mode)
 
 
-def write_text(path: Path, text: str, mode: int) -> None:
-    """Write a line to a new file that only those named by `mode` may read, and they whatever the umask is."""
-    # Linked when it is whole: a daemon may read the folder at any moment.
-    half = path.with_name(f".{path.name}.{os.getpid()}")
-    handle = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    try:
-        with os.fdopen(handle, "w") as file:
-            os.fchmod(handle, mode)
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(half, path)
-    finally:
-        half.unlink()
-
-
 def daemon_of(folder: Path) -> int | None:
     """Uid of the daemon that a folder of root's is for: where it hands its group on, the user's of that name."""
     status = folder.stat()
@@ -234,24 +219,6 @@ def _read(path: Path, kind: type[_T], *, may_not: int, owner: int | None = None)
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: is no {kind.__name__}: {error}") from None
-
-
-def check_only_ours(
-    path: Path, may_not: int, *, owner: int | None = None, made_by: str = "reidd keys new NAME"
-) -> None:
-    """Refuse a file or folder that others than root, this user and `owner` own, or have one of these rights to."""
-    try:
-        status = path.stat()
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: {error.strerror}; put a copy back, or make keys with `{made_by}`") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}; expected where uid {os.geteuid()} may look it up") from None
-    if status.st_mode & may_not:
-        mode, right = stat.filemode(status.st_mode), stat.S_IMODE(status.st_mode) & ~may_not
-        raise ConfigError(f"{path}: has mode {mode}, so others may read or change it; `chmod {right:o} {path}`")
-    if status.st_uid not in (0, os.geteuid(), owner):
-        expected = f"root or uid {os.geteuid()}" if owner is None else f"root, uid {os.geteuid()} or {owner}"
-        raise ConfigError(f"{path}: belongs to uid {status.st_uid}; expected {expected}")
 
 
 def _check_pair(path: Path, public: str, secret: str) -> None:

@@ -11,6 +11,7 @@ import zmq
 
 from reidd import keys
 from reidd.errors import ConfigError
+from reidd.key_files import check_only_ours
 from reidd.keys import ClientKey, Keyring, Role
 
 
@@ -187,10 +188,10 @@ def test_every_owner_that_would_do_is_named(folder):
     path = folder / "server.key"
     os.chown(path, 4321, -1)
     with pytest.raises(ConfigError, match=r"belongs to uid 4321; expected root or uid 0$"):
-        keys.check_only_ours(path, 0o077)
+        check_only_ours(path, 0o077)
     with pytest.raises(ConfigError, match=r"belongs to uid 4321; expected root, uid 0 or 77$"):
-        keys.check_only_ours(path, 0o077, owner=77)
-    keys.check_only_ours(path, 0o077, owner=4321)
+        check_only_ours(path, 0o077, owner=77)
+    check_only_ours(path, 0o077, owner=4321)
 
 
 def test_a_daemon_that_reads_its_own_key_asks_no_directory_who_anybody_is(folder, monkeypatch):

@@ -8,7 +8,7 @@ from pathlib import Path
 from reidd.errors import ConfigError
 from reidd.gallery.cipher import KEY_BYTES
 from reidd.gallery.disk import sync
-from reidd.keys import check_only_ours, write_text
+from reidd.key_files import check_only_ours, write_text
 
 _DIGITS = re.compile(f"[0-9a-fA-F]{{{2 * KEY_BYTES}}}")
 
