@@ -100,7 +100,6 @@ def export(
     left_out: LeftOut = [],  # noqa: B006
     height: int = 192,
     width: int = 96,
-    model_id: Annotated[str, typer.Option("--id", help="the model's id, as in `reidd/person`")] = "reidd/person",
     calibrate: Annotated[int, typer.Option(help="training crops that the int8 ranges are taken from")] = 512,
     tune: Annotated[
         int, typer.Option(help="steps in which the int8 file's weights are tuned to its rounding; 0 for none")
@@ -120,7 +119,7 @@ def export(
     losses = list(track(steps, "tuning to int8", tune, console=Console(stderr=True)))
     if losses:
         print(f"int8: 1 - cosine {losses[0]:.4f} at the first step, {losses[-1]:.4f} at the last")
-    exporting.export(network, int8_network, folder, model_id=model_id, calibration=calibration)
+    exporting.export(network, int8_network, folder, calibration=calibration)
 
 
 @app.command()

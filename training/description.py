@@ -9,9 +9,7 @@ from reidd.model import FILE_NAME, PURPOSE
 LICENCE = "Apache-2.0 (weights; learned from research-only images, see MODEL_CARD.md)"
 
 
-def describe(
-    folder: Path, model_id: str, files: dict[str, str], *, height: int, width: int, dim: int, golden: str
-) -> None:
+def describe(folder: Path, files: dict[str, str], *, height: int, width: int, dim: int, golden: str) -> None:
     """Write the description of raw-RGB networks. `files` maps each file's name to its precision, the main one first."""
     listed = [
         {
@@ -24,7 +22,7 @@ def describe(
     ]
     main = listed[0]
     document = {
-        "id": model_id,
+        "id": "reidd/person",
         "license": "Apache-2.0",
         "model_parameters": {
             "purpose": PURPOSE,

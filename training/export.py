@@ -13,7 +13,7 @@ import torch
 
 from training.description import describe
 from training.golden import golden_crops
-from training.network import StripeNet, pixels
+from training.network import StripeNet, tensor_of
 
 if TYPE_CHECKING:
     import keras
@@ -22,9 +22,7 @@ ONNX_NAME, FLOAT_NAME, INT8_NAME, GOLDEN_NAME = "person.onnx", "person_fp32.tfli
 _OPSET = 13  # what OpenCV 4 and 5, and older runtimes, all read
 
 
-def export(
-    network: StripeNet, int8_network: StripeNet, folder: Path, *, model_id: str, calibration: np.ndarray
-) -> None:
+def export(network: StripeNet, int8_network: StripeNet, folder: Path, *, calibration: np.ndarray) -> None:
     """Write a model folder: ONNX, TFLite float32, TFLite full int8, golden vectors and their description.
 
     Both networks are folded; one file is made of `int8_network`, whose weights may have been tuned for it.
@@ -39,13 +37,13 @@ def export(
     crops = golden_crops(height, width)
     np.savez_compressed(folder / GOLDEN_NAME, crops=crops, embeddings=answers(network, crops))
     files = {ONNX_NAME: "float32", FLOAT_NAME: "float32", INT8_NAME: "int8"}
-    describe(folder, model_id, files, height=height, width=width, dim=network.plan.dim, golden=GOLDEN_NAME)
+    describe(folder, files, height=height, width=width, dim=network.plan.dim, golden=GOLDEN_NAME)
 
 
 def answers(network: StripeNet, images: np.ndarray) -> np.ndarray:
     """Run the network on (n, h, w, 3) uint8 RGB images: (n, dim) float32, not normalised."""
     with torch.inference_mode():
-        return network(pixels(images)).numpy()
+        return network(tensor_of(images)).numpy()
 
 
 def write_onnx(network: StripeNet, path: Path, *, height: int, width: int) -> None:

@@ -17,6 +17,7 @@ from torch.nn import functional
 from training.bank import load
 from training.batches import Batch, Batches
 from training.losses import Weights, losses
+from training.network import tensor_of
 from training.run import Run, Settings, load_network
 from training.views import HEIGHT, WIDTH
 
@@ -155,7 +156,7 @@ def _pixels(batch: Batch, run: Run) -> torch.Tensor:
     """Bring the images to the size of this part of the run, each a little brighter or darker."""
     rng = np.random.default_rng([run.settings.seed, run.batch_number, 1])
     light = torch.from_numpy(rng.uniform(0.85, 1.15, (len(batch.images), 1, 1, 1)).astype(np.float32))
-    pixels = torch.from_numpy(batch.images).permute(0, 3, 1, 2).float() * light
+    pixels = tensor_of(batch.images) * light
     size = (run.settings.height, run.settings.width)
     if run.full_size and size != (HEIGHT, WIDTH):
         pixels = functional.interpolate(pixels, size=size, mode="bilinear", align_corners=False)

@@ -138,7 +138,7 @@ def fold(network: StripeNet) -> StripeNet:
     return folded
 
 
-def pixels(images: np.ndarray) -> torch.Tensor:
+def tensor_of(images: np.ndarray) -> torch.Tensor:
     """Bring (n, h, w, 3) uint8 into the network's order, (n, 3, h, w) float32."""
     return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from training.network import StripeNet, pixels
+from training.network import StripeNet, tensor_of
 
 _LEVELS = 255  # steps of an 8-bit scale
 _RATE = 4e-4  # of a step, as a share of the weights' root mean square
@@ -86,11 +86,11 @@ def tune(network: StripeNet, images: np.ndarray, *, calibration: np.ndarray, ste
     groups = [{"params": [w], "lr": _RATE * w.detach().square().mean().sqrt().item()} for w in network.parameters()]
     optimizer = torch.optim.Adam(groups)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    rng, seen = np.random.default_rng(0), pixels(calibration)
+    rng, seen = np.random.default_rng(0), tensor_of(calibration)
     for step in range(steps):
         if step % _OBSERVE_EVERY == 0:
             rounded.observe(seen)
-        batch = pixels(images[rng.choice(len(images), _BATCH, replace=False)])
+        batch = tensor_of(images[rng.choice(len(images), _BATCH, replace=False)])
         with torch.no_grad():
             wanted = before(batch)
         loss = 1 - functional.cosine_similarity(rounded(batch), wanted).mean()
